@@ -7,6 +7,7 @@ use clap::Args;
 use xtask::cli::place::current_folder;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::WARN;
+use xtask::view::words::quoted;
 
 use super::init::finish;
 use crate::setup::import::{Error, import};
@@ -33,6 +34,6 @@ pub(crate) fn run(global: &Global, args: &ImportArgs) -> anyhow::Result<Exit> {
     for lost in &imported.not_carried {
         print::progress(WARN, "Not kept", lost);
     }
-    let command = format!("import {}", args.file.display());
+    let command = format!("import {}", quoted(&args.file.to_string_lossy()));
     finish(&workspace, &imported.proposals, args.yes, args.json, &command)
 }

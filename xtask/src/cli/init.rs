@@ -1,7 +1,10 @@
 //! `init`: proposes metadata for programs that declare none.
 
+use std::collections::BTreeSet;
+
 use clap::Args;
 
+use xtask::cli::error::Failure;
 use xtask::cli::place::current_folder;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::{GOOD, WARN};
@@ -50,6 +53,7 @@ pub(super) fn finish(
     json: bool,
     command: &str,
 ) -> anyhow::Result<Exit> {
+    refuse_known(workspace, proposals)?;
     match json {
         true => print::json_pretty(&proposals)?,
         false => print::out(&proposal::render(proposals))?,
@@ -63,4 +67,19 @@ pub(super) fn finish(
     }
     print::hint("look for mistakes, then start everything: `%xtask% check`, `%xtask% up`");
     Ok(Exit::DONE)
+}
+
+/// Refuses a service that is declared already, or twice: the manifests would be invalid.
+fn refuse_known(workspace: &Workspace, proposals: &[Proposal]) -> Result<(), Failure> {
+    let mut names = BTreeSet::new();
+    for Proposal { name, .. } in proposals {
+        let message = match (workspace.services.contains_key(name), names.insert(name)) {
+            (true, _) => format!("the workspace declares a service `{name}` already"),
+            (false, false) => format!("two of the proposed services are called `{name}`"),
+            (false, true) => continue,
+        };
+        return Err(Failure::new(Exit::USAGE, message)
+            .hint(format!("rename or remove one `{name}`: the metadata key is `name`")));
+    }
+    Ok(())
 }

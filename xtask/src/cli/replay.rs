@@ -164,7 +164,8 @@ impl Replaying {
                 print::out(&trace::end(&end))?;
             }
             if let Some(why) = &end.unread {
-                print::error(&format!("the replay is incomplete: {why}"), None);
+                let hint = "record the stack again with this tool: `%xtask% up --record FILE`";
+                print::error(&format!("the replay is incomplete: {why}"), Some(hint));
             }
         }
         Ok(if outcome == Outcome::Same { Exit::DONE } else { Exit::FAILED })

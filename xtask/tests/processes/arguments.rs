@@ -182,6 +182,28 @@ fn impossible_name_is_not_proposed() {
     }
 }
 
+#[test]
+fn import_declares_no_service_twice() {
+    let fixture = idle();
+    let manifests = || {
+        let files = ["Cargo.toml", "idle/Cargo.toml"].map(|file| fixture.root().join(file));
+        files.map(|file| std::fs::read_to_string(file).unwrap_or_default())
+    };
+    let before = manifests();
+    for (text, words) in [
+        ("web: a\nweb: b\n", "two of the proposed services are called `web`"),
+        ("idle: a\n", "the workspace declares a service `idle` already"),
+    ] {
+        fixture.file("Procfile", text);
+        let import = fixture.xtask(&["import", "--yes", "Procfile"]).ends_with(2);
+        import.says(words).says("hint: rename or remove one");
+        assert_eq!(manifests(), before);
+    }
+    fixture.file("Procfile of 2025", "web: a\n");
+    let import = fixture.xtask(&["import", "Procfile of 2025"]).ends_with(0);
+    import.says("`cargo xtask import 'Procfile of 2025' --yes`");
+}
+
 /// What a running stack is asked for in vain changes nothing there.
 #[test]
 fn queries_leave_a_running_stack_alone() {

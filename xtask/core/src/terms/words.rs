@@ -3,6 +3,7 @@
 //! Programs and arguments are lists, because no shell splits them. It is only a proposal for
 //! a message, so it knows quotes and operators of a shell but does not interpret them.
 
+use alloc::borrow::Cow;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -24,6 +25,16 @@ pub fn word_list(text: &str) -> String {
     match needs_shell(text) || text.trim().is_empty() {
         true => list([text]),
         false => list(text.split_whitespace()),
+    }
+}
+
+/// One word of a command, quoted for a shell if needed.
+#[must_use]
+pub fn shell_word(word: &str) -> Cow<'_, str> {
+    let is_plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+".contains(c);
+    match !word.is_empty() && word.chars().all(is_plain) {
+        true => Cow::Borrowed(word),
+        false => Cow::Owned(format!("'{}'", word.replace('\'', "'\\''"))),
     }
 }
 

@@ -14,7 +14,7 @@ use super::print;
 use crate::effects::containers::engine::EngineError;
 use crate::session;
 use crate::system::way_out::{way_out_of_path, way_out_of_state};
-use crate::view::words::command_for;
+use crate::view::words::{command_for, quoted};
 use crate::workspace;
 
 /// A failure that has its own exit code or hint.
@@ -195,7 +195,7 @@ impl Error {
             }
             Self::SharedTarget { root, command, .. } => {
                 let own = root.join("target");
-                format!("`CARGO_TARGET_DIR={} %xtask% {command}`", own.display())
+                format!("`CARGO_TARGET_DIR={} %xtask% {command}`", quoted(&own.to_string_lossy()))
             }
             Self::NoEngine(error) => error.hint()?.to_owned(),
             Self::NoEndToEndPackage => {

@@ -83,7 +83,6 @@ fn inspect_depth(file: &Path, depth: usize) -> Option<Fault> {
         Ok(found) => found,
         Err(error) => return unreachable_file(file, &error),
     };
-    let shown = file.display();
     if found.is_dir() {
         return Some(Fault::new("it is a folder", "name the program in it"));
     }
@@ -97,8 +96,9 @@ fn inspect_depth(file: &Path, depth: usize) -> Option<Fault> {
     if rustix::fs::access(file, Access::EXEC_OK).is_err() {
         let mode = found.permissions().mode() & 0o7777;
         let cause = format!("its mode {mode:03o} does not allow your user to execute it");
-        return Some(Fault::new(cause, format!("run `chmod +x {shown}`")));
+        return Some(Fault::new(cause, format!("run `chmod +x {}`", word(file))));
     }
+    let shown = file.display();
     // A program may be executable and not readable.
     let head = head(file)?;
     if let Some(line) = head.strip_prefix(b"#!") {
@@ -111,7 +111,10 @@ fn inspect_depth(file: &Path, depth: usize) -> Option<Fault> {
         [] => Some(Fault::new("it is empty", format!("write a program to `{shown}`"))),
         [0xef, 0xbb, 0xbf, b'#', b'!', ..] => Some(Fault::new(
             "a byte order mark precedes its `#!`",
-            format!("save it as UTF-8 without mark: `sed -i '1s/^\\xef\\xbb\\xbf//' {shown}`"),
+            format!(
+                "save it as UTF-8 without mark: `sed -i '1s/^\\xef\\xbb\\xbf//' {}`",
+                word(file)
+            ),
         )),
         _ if elf::other_systems_run_here() => None,
         [b'M', b'Z', ..] => Some(built_for("Windows")),
@@ -126,6 +129,11 @@ fn inspect_depth(file: &Path, depth: usize) -> Option<Fault> {
             format!("add the line `#!/bin/sh`, or write `command = [\"sh\", \"{shown}\"]`"),
         )),
     }
+}
+
+/// A path as a word of a shell command.
+fn word(path: &Path) -> String {
+    words::shell_word(&path.to_string_lossy()).into_owned()
 }
 
 fn built_for(system: &str) -> Fault {
@@ -160,9 +168,9 @@ fn unreachable_file(file: &Path, error: &io::Error) -> Option<Fault> {
             Some(Fault::new("a file is where its path has a folder", "correct the path"))
         }
         io::ErrorKind::PermissionDenied => {
-            let closed = closed_folder(file)?.display();
-            let cause = format!("your user cannot enter the folder `{closed}`");
-            Some(Fault::new(cause, format!("run `chmod +x {closed}` as its owner")))
+            let closed = closed_folder(file)?;
+            let cause = format!("your user cannot enter the folder `{}`", closed.display());
+            Some(Fault::new(cause, format!("run `chmod +x {}` as its owner", word(closed))))
         }
         _ => None,
     }
@@ -198,7 +206,7 @@ fn script(file: &Path, line: &[u8], depth: usize) -> Option<Fault> {
         return Some(Fault::new(
             "its first line ends with CR LF, and the system takes the CR as a part of the \
              interpreter's name",
-            format!("run `sed -i 's/\\r$//' {shown}`"),
+            format!("run `sed -i 's/\\r$//' {}`", word(file)),
         ));
     }
     let mut words = line.split(|byte| matches!(byte, b' ' | b'\t')).filter(|word| !word.is_empty());
@@ -263,6 +271,16 @@ mod tests {
         assert!(inspect(&file(&folder, "ok", 0o755, b"#!/bin/sh\n")).is_none());
         let own = std::env::current_exe().unwrap();
         assert_eq!(inspect(&own), None);
+    }
+
+    #[test]
+    fn path_in_an_edit_is_quoted() {
+        let folder = tempfile::tempdir().unwrap();
+        for (mode, content) in [(0o644, &b"#!/bin/sh\n"[..]), (0o755, b"#!/bin/sh\r\n")] {
+            let path = file(&folder, "it's a tool", mode, content);
+            let edit = inspect(&path).unwrap().edit;
+            assert!(edit.ends_with(r"/it'\''s a tool'`"), "{edit}");
+        }
     }
 
     #[test]

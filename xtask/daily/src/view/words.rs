@@ -4,6 +4,7 @@ use xtask_client::paths::DEFAULT_STACK;
 use xtask_core::plan::{Dependency, Probe, Program, Replacement, Service};
 use xtask_core::terms::duration::spell;
 use xtask_core::terms::secret::MASK;
+use xtask_core::terms::words::shell_word;
 use xtask_core::terms::{Condition, Kind, Placement};
 
 use super::setting::Values;
@@ -53,14 +54,9 @@ pub(crate) fn command(values: &Values<'_>, service: &Service) -> String {
     words.join(" ")
 }
 
-/// Quotes a word for a shell if needed.
+/// Quotes a word for a shell if needed. A masked value stays readable as a mask.
 pub fn quoted(word: &str) -> String {
-    let plain = |c: char| c.is_alphanumeric() || "-_=:/.,@%+".contains(c);
-    // A masked value stays readable as a mask.
-    if word == MASK || !word.is_empty() && word.chars().all(plain) {
-        return word.to_string();
-    }
-    format!("'{}'", word.replace('\'', "'\\''"))
+    if word == MASK { word.to_string() } else { shell_word(word).into_owned() }
 }
 
 pub fn dependency(edge: &Dependency) -> String {

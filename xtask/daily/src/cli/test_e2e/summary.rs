@@ -18,6 +18,7 @@ use super::crashes::Crash;
 use crate::cli::exit::Exit;
 use crate::cli::{error, print, stack};
 use crate::session::isolated;
+use crate::view::words::quoted;
 use crate::view::{log, style};
 
 /// How many last lines of a crashed service are printed.
@@ -102,7 +103,8 @@ impl TestRun<'_> {
                 print::line(&format!("  {} at {}", service.name, shown_url(url)));
             }
         }
-        let again = format!("{STACK_VARIABLE}='{}'", self.paths.folder().display());
+        let folder = quoted(&self.paths.folder().to_string_lossy());
+        let again = format!("{STACK_VARIABLE}={folder}");
         print::hint(&format!("show it: `%xtask% status --stack {stack}`"));
         print::hint(&format!("test it again: `{again} cargo test -p {package}`"));
         print::hint(&format!("stop it: `%xtask% down --data --stack {stack}`"));

@@ -106,7 +106,8 @@ impl TestRun<'_> {
             self.summary.undeclared = last.undeclared_calls();
         }
         if !is_up {
-            print::error("the stack was shut down during the tests", None);
+            let hint = "the files of the run name the cause; `%xtask% test-e2e` repeats it";
+            print::error("the stack was shut down during the tests", Some(hint));
         }
         let verdict = runner.verdict(ended.code);
         self.summary.ran = matches!(verdict, Verdict::Passed | Verdict::Failed);
