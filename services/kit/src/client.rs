@@ -8,6 +8,7 @@
 use std::error::Error;
 use std::io;
 use std::iter::successors;
+use std::sync::Arc;
 use std::time::{Duration, Instant};
 
 use reqwest::header::HeaderMap;
@@ -41,7 +42,7 @@ const STREAM_TIME: Duration = Duration::from_secs(60 * 60);
 /// A client for one service.
 #[derive(Clone, Debug)]
 pub struct Client {
-    base: Url,
+    base: Arc<Url>,
     pooled: reqwest::Client,
     fresh: reqwest::Client,
     circuit: Circuit,
@@ -122,7 +123,7 @@ impl Client {
                 .timeout(timeouts.answer)
         };
         Ok(Self {
-            base: url,
+            base: Arc::new(url),
             pooled: builder().pool_idle_timeout(IDLE_TIME).build().map_err(|_| bad())?,
             fresh: builder().pool_max_idle_per_host(0).build().map_err(|_| bad())?,
             circuit: Circuit::new(CircuitLimits::default()),
@@ -250,7 +251,7 @@ impl Client {
     }
 
     fn url(&self, segments: &[&str]) -> Url {
-        let mut url = self.base.clone();
+        let mut url = Url::clone(&self.base);
         // Never fails: `new` accepts only `http` URLs, which have segments.
         if let Ok(mut path) = url.path_segments_mut() {
             path.pop_if_empty().extend(segments);

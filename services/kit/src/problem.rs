@@ -169,7 +169,9 @@ pub(crate) async fn reject_unusable(request: Request, next: Next) -> Response {
 
 /// Whether a segment is `.` or `..`, as clients read it.
 fn is_dots(segment: &str) -> bool {
-    segment.len() <= 6 && matches!(&*segment.to_lowercase().replace("%2e", "."), "." | "..")
+    segment.starts_with(['.', '%'])
+        && segment.len() <= 6
+        && matches!(&*segment.to_lowercase().replace("%2e", "."), "." | "..")
 }
 
 /// Answers a method that the path does not support; axum adds `Allow`.
