@@ -102,25 +102,29 @@ fn stopped_service_leaves_no_detached_member() {
     let settings = "port = 0\nstop = { timeout = \"300ms\" }\n";
     let fixture = stand(&[("parent", &flags, settings), ("other", SERVE, "port = 0\n")]).write();
     fixture.xtask(&["up", "-d"]).ends_with(0);
-    let grandchildren = || -> Vec<i32> {
-        let logs = fixture.xtask(&["logs", "parent"]).ends_with(0).stdout;
-        let after = logs.split("grandchild ").skip(1);
-        after.map(|rest| rest.lines().next().unwrap().trim().parse().unwrap()).collect()
+    // The service listens, and so is ready, before it leaves them.
+    let grandchildren = |count: usize| -> Vec<i32> {
+        eventually(SOON, &format!("{count} grandchildren"), || {
+            let logs = fixture.xtask(&["logs", "parent"]).ends_with(0).stdout;
+            let after = logs.split("grandchild ").skip(1);
+            let pids = after.map(|rest| rest.lines().next().unwrap().trim().parse().unwrap());
+            Some(pids.collect::<Vec<_>>()).filter(|pids| pids.len() == count)
+        })
     };
-    let first = grandchildren();
-    assert!(first.len() == 2 && first.iter().all(|pid| alive(*pid)), "{first:?}");
+    let first = grandchildren(2);
+    assert!(first.iter().all(|pid| alive(*pid)), "{first:?}");
 
     fixture.xtask(&["restart", "parent"]).ends_with(0);
     assert!(!first.iter().any(|pid| alive(*pid)), "{first:?}");
-    let second = grandchildren().split_off(2);
-    assert!(second.len() == 2 && second.iter().all(|pid| alive(*pid)), "{second:?}");
+    let second = grandchildren(4).split_off(2);
+    assert!(second.iter().all(|pid| alive(*pid)), "{second:?}");
 
     signal(pid(&fixture, "parent"), libc::SIGKILL);
-    eventually(SOON, "the next run", || (grandchildren().len() == 6).then_some(()));
+    grandchildren(6);
     assert!(!second.iter().any(|pid| alive(*pid)), "{second:?}");
 
     fixture.xtask(&["down", "parent"]).ends_with(0);
-    assert!(!grandchildren().iter().any(|pid| alive(*pid)));
+    assert!(!grandchildren(6).iter().any(|pid| alive(*pid)));
     assert_eq!(phase(&fixture, "other"), "ready");
 }
 
