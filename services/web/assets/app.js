@@ -146,14 +146,15 @@
     keys.set(request, key);
     body.set("key", key);
     try {
-      if (await isAnswered(form, body)) keys.delete(request);
+      if (await sendOnce(form, body)) keys.delete(request);
     } finally {
       underWay.delete(request);
     }
   };
 
-  // Sends a form once and shows the answer. Without one, the change may have been made or not.
-  const isAnswered = async (form, body) => {
+  // Sends a form once, shows the answer, and returns whether there was one. Without one, it is unknown
+  // whether the change was made.
+  const sendOnce = async (form, body) => {
     const focus = focusAfter(form);
     const sent = [...form.elements].map((field) => [field, field.value]);
     let response, text;

@@ -32,10 +32,9 @@ const ABOUT: &str = "Runs the services of this Cargo workspace. Call `status` fi
 
 /// The usual cause is that a person started the command.
 fn no_client(error: impl Into<Box<dyn std::error::Error + Send + Sync>>) -> Failure {
-    Failure::new(Exit::FAILED, "failed to begin the protocol").cause(error).hint(
-        "let an agent or editor start it: `{ \"command\": \"cargo\", \"args\": [\"xtask\", \
-         \"mcp\"] }`",
-    )
+    Failure::new(Exit::FAILED, "failed to begin the protocol")
+        .cause(error)
+        .hint("let an agent or editor start it with the command `%xtask% mcp`")
 }
 
 pub(crate) fn run(global: &Global) -> anyhow::Result<Exit> {
