@@ -3,9 +3,9 @@
 //! `up` writes a start to [`StackPaths::starts`] when everything is ready. `timings` reads it. The
 //! types change only by addition. All times are in milliseconds since the command began.
 
-use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::Read as _;
+use xtask_core::sorted::SortedMap;
 
 use serde::{Deserialize, Serialize};
 
@@ -125,7 +125,7 @@ impl Start {
             // Another command built the program that runs, and cargo found it later.
             one.built_ms = one.built_ms.filter(|built| one.ready_ms >= Some(*built));
         }
-        let by_name: BTreeMap<&str, &ServiceStart> =
+        let by_name: SortedMap<&str, &ServiceStart> =
             self.services.iter().map(|one| (one.service.as_str(), one)).collect();
         let mut next = self.services.iter().filter(|s| !s.kept).max_by_key(|s| s.ready_ms);
         let mut path = Vec::new();

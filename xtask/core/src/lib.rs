@@ -12,6 +12,7 @@
 //!
 //! | module | holds |
 //! |---|---|
+//! | [`sorted`] | maps and sets that compile to little code |
 //! | [`terms`] | the words that all stages share: names, places, hosts, durations, choices |
 //! | [`problem`] | a user's mistake as data |
 //! | [`manifest`] | what the manifests declare, with the place of every value |
@@ -41,5 +42,6 @@ pub mod plan;
 pub mod problem;
 pub mod record;
 pub mod snapshot;
+pub mod sorted;
 pub mod stack;
 pub mod terms;

@@ -4,7 +4,7 @@
 //! may be added, so readers skip unknown keys. An added key has a default, so that a snapshot of
 //! another version can be read.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 
@@ -190,7 +190,7 @@ pub struct ServiceSnapshot {
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub open: Option<String>,
     /// Its ports by name, once known.
-    pub ports: BTreeMap<String, u16>,
+    pub ports: SortedMap<String, u16>,
     /// From the start of the run to ready (for a job: to its end), in milliseconds.
     pub ready_ms: Option<u64>,
     /// From the start of the stack to ready, in milliseconds.

@@ -1,7 +1,7 @@
 //! Snapshots to test views with.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::plan::{Dependency, Plan, Program, Service, Stop};
@@ -43,7 +43,7 @@ pub(crate) fn service(name: &str, phase: Phase) -> ServiceSnapshot {
         started: true,
         url: None,
         open: None,
-        ports: BTreeMap::new(),
+        ports: SortedMap::new(),
         ready_ms: None,
         ready_at_ms: None,
         restarts: 0,
@@ -91,7 +91,7 @@ pub(crate) fn planned(name: &str) -> Service {
         declared: Place { file: "Cargo.toml".to_string(), line: 1 },
         program: Program::External,
         args: Vec::new(),
-        env: BTreeMap::new(),
+        env: SortedMap::new(),
         cwd: String::new(),
         user: None,
         manifest_dir: None,

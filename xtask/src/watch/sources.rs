@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use globset::GlobMatcher;
+use xtask_core::sorted::SortedMap;
 use xtask_core::terms::Name;
 
 use super::pattern::pattern;
@@ -95,7 +96,7 @@ impl Sources {
         &mut self,
         packages: Vec<PackageFolder>,
         settings: BTreeSet<PathBuf>,
-        patterns: &BTreeMap<Name, Vec<String>>,
+        patterns: &SortedMap<Name, Vec<String>>,
     ) {
         self.packages = packages;
         self.settings = settings;
@@ -176,7 +177,7 @@ mod tests {
             folder: Path::new("/w").join(name),
             has_build_script: name == "shop",
         };
-        let patterns = BTreeMap::from([("proxy".into(), vec!["/w/config/*.toml".to_owned()])]);
+        let patterns = SortedMap::from([("proxy".into(), vec!["/w/config/*.toml".to_owned()])]);
         sources.declare(
             ["shared", "shop", "stock", "desk"].map(package).into(),
             BTreeSet::from(["/w/stock/.env".into()]),

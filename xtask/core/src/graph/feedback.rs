@@ -3,7 +3,7 @@
 //! The problem is NP-hard: up to [`EXACT_EDGES`] edges it tries every set, beyond that a
 //! greedy order gives a small one. All edges weigh the same: each is one edit for the user.
 
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -15,7 +15,7 @@ pub(super) const EXACT_EDGES: usize = 12;
 /// The indices of the smallest set of `waits`, or of a small one, without which the rest has no
 /// cycle; and whether no smaller set exists.
 pub(super) fn smallest(waits: &[Wait]) -> (Vec<usize>, bool) {
-    let nodes: BTreeSet<usize> = waits.iter().flat_map(|wait| [wait.from, wait.to]).collect();
+    let nodes: SortedSet<usize> = waits.iter().flat_map(|wait| [wait.from, wait.to]).collect();
     let nodes: Vec<usize> = nodes.into_iter().collect();
     let number = |node: usize| nodes.partition_point(|known| *known < node);
     let ends: Vec<_> = waits.iter().map(|wait| (number(wait.from), number(wait.to))).collect();

@@ -7,7 +7,7 @@ mod feedback;
 #[cfg(test)]
 mod tests;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::vec;
 use alloc::vec::Vec;
 
@@ -60,8 +60,8 @@ struct Wait {
 /// Orders the graph and finds its cycles. Apart from indices, the result does not depend on
 /// the order of the input. Unknown names in edges and repeated names are ignored.
 pub(crate) fn analyse(names: &[Name], edges: &[Edge]) -> Analysis {
-    let names: Vec<&Name> = names.iter().collect::<BTreeSet<_>>().into_iter().collect();
-    let places: BTreeMap<&Name, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
+    let names: Vec<&Name> = names.iter().collect::<SortedSet<_>>().into_iter().collect();
+    let places: SortedMap<&Name, usize> = names.iter().enumerate().map(|(i, n)| (*n, i)).collect();
     let wait = |(index, edge): (usize, &Edge)| {
         Some(Wait { from: *places.get(&edge.from)?, to: *places.get(&edge.to)?, index })
     };
@@ -73,7 +73,8 @@ pub(crate) fn analyse(names: &[Name], edges: &[Edge]) -> Analysis {
         .into_iter()
         .map(|members| cycle(&names, &members, &waits))
         .collect();
-    let relaxed: BTreeSet<usize> = cycles.iter().flat_map(|cycle| &cycle.repair).copied().collect();
+    let relaxed: SortedSet<usize> =
+        cycles.iter().flat_map(|cycle| &cycle.repair).copied().collect();
     waits.retain(|wait| !relaxed.contains(&wait.index));
     let order = order(names.len(), &waits).into_iter().map(|node| names[node].clone()).collect();
     Analysis { order, cycles }
@@ -83,8 +84,8 @@ pub(crate) fn analyse(names: &[Name], edges: &[Edge]) -> Analysis {
 pub(crate) fn closure<'a, E: Iterator<Item = &'a Name>>(
     names: impl IntoIterator<Item = &'a Name>,
     edges: impl Fn(&'a Name) -> E,
-) -> BTreeSet<Name> {
-    let mut out = BTreeSet::new();
+) -> SortedSet<Name> {
+    let mut out = SortedSet::new();
     let mut open: Vec<&Name> = names.into_iter().collect();
     while let Some(name) = open.pop() {
         if out.insert(name.clone()) {
@@ -157,7 +158,7 @@ fn order(nodes: usize, waits: &[Wait]) -> Vec<usize> {
         unmet[wait.from] += 1;
         dependents[wait.to].push(wait.from);
     }
-    let mut free: BTreeSet<usize> = (0..nodes).filter(|&node| unmet[node] == 0).collect();
+    let mut free: SortedSet<usize> = (0..nodes).filter(|&node| unmet[node] == 0).collect();
     let mut order = Vec::with_capacity(nodes);
     while let Some(node) = free.pop_first() {
         order.push(node);

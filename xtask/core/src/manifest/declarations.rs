@@ -2,7 +2,7 @@
 //!
 //! It finds the sections and reads them. It does not merge them.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -22,7 +22,7 @@ pub struct Declarations {
     /// The absolute path of the workspace root.
     pub(crate) root: String,
     /// The text of each manifest, by its path in a place.
-    texts: BTreeMap<String, String>,
+    texts: SortedMap<String, String>,
     pub(crate) packages: Vec<Package>,
     /// Every section that declares a service, in order of the manifests.
     pub(crate) sections: Vec<Section>,

@@ -2,7 +2,7 @@
 //!
 //! It does not look for cycles: the plan does, once it knows which services take part.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -16,7 +16,7 @@ use crate::terms::suggest::{list, nearest};
 use crate::terms::{Condition, Kind, Name};
 
 /// Sets the edges of one service: those of `depends-on`, and those of `uses`.
-pub(super) fn resolve(node: &mut Node, kinds: &BTreeMap<Name, Kind>, problems: &mut Vec<Problem>) {
+pub(super) fn resolve(node: &mut Node, kinds: &SortedMap<Name, Kind>, problems: &mut Vec<Problem>) {
     let mut waits: Vec<Requirement> = Vec::new();
     for edge in &node.settings.depends_on {
         let Some(kind) = known(node, &edge.on, kinds, problems) else { continue };
@@ -46,7 +46,7 @@ fn is_new(edges: &[Requirement], to: &TextAt) -> bool {
 fn known(
     node: &Node,
     to: &TextAt,
-    kinds: &BTreeMap<Name, Kind>,
+    kinds: &SortedMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) -> Option<Kind> {
     let name = to.value.as_str();
@@ -65,7 +65,7 @@ fn known(
 }
 
 /// The problem of a name that no service has, at the place of the name.
-fn unknown(to: &TextAt, kinds: &BTreeMap<Name, Kind>) -> Problem {
+fn unknown(to: &TextAt, kinds: &SortedMap<Name, Kind>) -> Problem {
     let message = no_service(&to.value);
     let problem = Problem::error(Code::UnknownService, message).at(to.span.clone(), "");
     suggest(problem, &to.value, kinds.keys())
@@ -85,7 +85,7 @@ pub(crate) fn suggest<'a>(
     name: &str,
     names: impl Iterator<Item = &'a Name>,
 ) -> Problem {
-    let names: BTreeSet<&str> = names.map(Name::as_str).collect();
+    let names: SortedSet<&str> = names.map(Name::as_str).collect();
     match nearest(name, names.iter().copied()) {
         Some(meant) => problem.hint(format!("did you mean `{meant}`?")),
         None if names.is_empty() => problem
@@ -119,7 +119,7 @@ fn condition(edge: &DependsOn, kind: Kind, problems: &mut Vec<Problem>) -> Condi
 /// Reports names in `default` that no service has.
 pub(super) fn defaults(
     declarations: &Declarations,
-    kinds: &BTreeMap<Name, Kind>,
+    kinds: &SortedMap<Name, Kind>,
     problems: &mut Vec<Problem>,
 ) {
     let names = declarations.default.iter().flatten();

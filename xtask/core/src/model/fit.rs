@@ -2,7 +2,7 @@
 //!
 //! They are checked after merging, because an overlay may add the other half of a clash.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -199,7 +199,7 @@ fn host(host: Option<&TextAt>, external: bool, problems: &mut Vec<Problem>) {
 pub(super) fn names(model: &Model, problems: &mut Vec<Problem>) {
     let names = model.nodes.iter().map(|node| node.declared.with(node.name.to_string()));
     clashes("services", names, problems);
-    let mut seen: BTreeMap<String, &Node> = BTreeMap::new();
+    let mut seen: SortedMap<String, &Node> = SortedMap::new();
     for node in &model.nodes {
         let host = node.name.host();
         match seen.get(&host) {
@@ -223,7 +223,7 @@ pub(super) fn names(model: &Model, problems: &mut Vec<Problem>) {
 
 /// Reports names that give one variable.
 fn clashes(what: &str, names: impl Iterator<Item = TextAt>, problems: &mut Vec<Problem>) {
-    let mut seen: BTreeMap<String, TextAt> = BTreeMap::new();
+    let mut seen: SortedMap<String, TextAt> = SortedMap::new();
     for name in names {
         let prefix = variable_prefix(&name.value);
         match seen.get(&prefix) {

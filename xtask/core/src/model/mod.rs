@@ -11,7 +11,7 @@ mod program;
 pub(crate) use edges::{no_service, suggest};
 pub(crate) use program::clashes;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -88,7 +88,7 @@ pub(crate) struct Requirement {
 }
 
 /// The names of all overlays.
-pub(crate) fn overlays(declarations: &Declarations) -> BTreeSet<&str> {
+pub(crate) fn overlays(declarations: &Declarations) -> SortedSet<&str> {
     let sections = declarations.sections.iter();
     sections.flat_map(|s| s.overlays.iter().map(|(name, _)| name.value.as_str())).collect()
 }
@@ -99,7 +99,7 @@ pub(crate) fn build(declarations: &Declarations, with: &[String]) -> (Model, Vec
     unknown_overlays(declarations, with, &mut problems);
     let mut nodes = merge::merge(declarations, with, &mut problems);
     let kinds = nodes.iter().map(|node| (node.name.clone(), node.kind()));
-    let kinds: BTreeMap<Name, Kind> = kinds.collect();
+    let kinds: SortedMap<Name, Kind> = kinds.collect();
     for node in &mut nodes {
         node.program = program::choose(node, &declarations.packages, &mut problems);
         fit::check(node, &mut problems);

@@ -2,7 +2,7 @@
 //!
 //! It never guesses between several binaries. Cargo finds out whether one can be built.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -116,8 +116,8 @@ fn features(package: &Package, node: &Node, problems: &mut Vec<Problem>) {
 /// `together` are never wanted at the same time: that is a warning.
 pub(crate) fn clashes(
     model: &Model,
-    taking_part: &BTreeSet<Name>,
-    together: &BTreeSet<Name>,
+    taking_part: &SortedSet<Name>,
+    together: &SortedSet<Name>,
     problems: &mut Vec<Problem>,
 ) {
     let judged = |problem: Problem, first: &Node, second: &Node| {
@@ -127,7 +127,7 @@ pub(crate) fn clashes(
             false => Problem { severity: Severity::Warning, ..problem.note(ONE_AT_A_TIME) },
         }
     };
-    let mut first_of: BTreeMap<usize, &Node> = BTreeMap::new();
+    let mut first_of: SortedMap<usize, &Node> = SortedMap::new();
     let mut built: Vec<(&Node, usize, &str)> = Vec::new();
     let mut nodes: Vec<&Node> =
         model.nodes.iter().filter(|node| taking_part.contains(&node.name)).collect();
@@ -154,7 +154,7 @@ pub(crate) fn clashes(
     }
     // `--bin NAME` selects that binary in every package of the call, so a binary that no
     // service runs is enough for a clash.
-    let mut reported: BTreeSet<(usize, usize, &str)> = BTreeSet::new();
+    let mut reported: SortedSet<(usize, usize, &str)> = SortedSet::new();
     for (index, (first, package, binary)) in built.iter().enumerate() {
         for (later, (second, other, _)) in built.iter().enumerate() {
             let both = model.packages[*other].binaries.iter().any(|b| b.name == *binary);
@@ -181,7 +181,7 @@ fn binary_clash(model: &Model, binary: &str, first: &Node, second: &Node) -> Pro
 }
 
 /// The features that a service builds its package with, and whether without the default ones.
-fn features_of(node: &Node) -> (BTreeSet<&str>, bool) {
+fn features_of(node: &Node) -> (SortedSet<&str>, bool) {
     let features = node.settings.features.iter().flat_map(|f| &f.value);
     let bare = is_true(&node.settings.no_default_features);
     (features.map(|feature| feature.value.as_str()).collect(), bare)

@@ -2,7 +2,7 @@
 //!
 //! It does not decide which services take part, nor their order.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -33,9 +33,9 @@ const STOP_TIMEOUT: Duration = Duration::from_secs(10);
 pub(crate) struct Around<'a> {
     pub(crate) placement: Placement,
     /// The endpoints as this machine sees them.
-    pub(crate) outside: &'a BTreeMap<Name, Endpoint>,
+    pub(crate) outside: &'a SortedMap<Name, Endpoint>,
     /// Edges that count as `uses` for this start.
-    pub(crate) relaxed: &'a BTreeSet<(Name, Name)>,
+    pub(crate) relaxed: &'a SortedSet<(Name, Name)>,
     /// Every `-e`.
     pub(crate) flags: &'a [Variable],
     /// Its arguments after `--`.
@@ -213,7 +213,7 @@ fn argument(value: Text, source: Source, before: Option<&Setting>) -> Setting {
 }
 
 /// The edges of `uses`, and those of `depends-on`.
-fn edges(scope: &Scope<'_>, relaxed: &BTreeSet<(Name, Name)>) -> (Vec<Use>, Vec<Dependency>) {
+fn edges(scope: &Scope<'_>, relaxed: &SortedSet<(Name, Name)>) -> (Vec<Use>, Vec<Dependency>) {
     let node = scope.node;
     let is_relaxed =
         |edge: &&Requirement| relaxed.contains(&(node.name.clone(), edge.to.value.clone()));

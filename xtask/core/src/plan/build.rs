@@ -2,7 +2,7 @@
 //!
 //! It names every binary, so cargo builds nothing else of the workspace.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -20,14 +20,14 @@ use crate::terms::Name;
 /// programs as a plain one.
 pub(crate) fn build(
     model: &Model,
-    closure: &BTreeSet<Name>,
-    default: &BTreeSet<Name>,
+    closure: &SortedSet<Name>,
+    default: &SortedSet<Name>,
     request: &Request,
 ) -> Option<Build> {
     if request.building == Building::Skip {
         return None;
     }
-    let mut binaries: BTreeMap<(&str, &str), Selected<'_>> = BTreeMap::new();
+    let mut binaries: SortedMap<(&str, &str), Selected<'_>> = SortedMap::new();
     for node in model.nodes.iter().filter(|node| closure.contains(&node.name)) {
         if let (Some(index), Runs::Binary(binary)) = (node.package, &node.program) {
             let package = &model.packages[index];
@@ -47,13 +47,13 @@ pub(crate) fn build(
             services: nodes.iter().map(|node| node.name.clone()).collect(),
         })
         .collect();
-    let names: BTreeSet<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
+    let names: SortedSet<&str> = binaries.keys().map(|(_, binary)| *binary).collect();
     let neighbours = neighbours(model, &binaries, &names, |node| {
         default.contains(&node.name) || request.running.contains(&node.name)
     });
     let selected: Vec<&Selected<'_>> = binaries.values().chain(&neighbours).collect();
     let packages = selected.iter().map(|(index, ..)| &model.packages[*index]);
-    let specs: BTreeSet<&str> = packages.map(|package| package.spec.as_str()).collect();
+    let specs: SortedSet<&str> = packages.map(|package| package.spec.as_str()).collect();
     let specs = specs.into_iter().map(|spec| ["-p", spec]);
     let flags = specs.chain(names.into_iter().map(|name| ["--bin", name]));
     let mut args: Vec<String> = flags.flatten().map(String::from).collect();
@@ -70,11 +70,11 @@ type Selected<'a> = (usize, usize, Vec<&'a Node>);
 /// service cannot have both.
 fn neighbours<'a>(
     model: &'a Model,
-    binaries: &BTreeMap<(&str, &str), Selected<'a>>,
-    names: &BTreeSet<&str>,
+    binaries: &SortedMap<(&str, &str), Selected<'a>>,
+    names: &SortedSet<&str>,
     is_neighbour: impl Fn(&Node) -> bool,
 ) -> Vec<Selected<'a>> {
-    let mut packages: BTreeSet<usize> = binaries.values().map(|(index, ..)| *index).collect();
+    let mut packages: SortedSet<usize> = binaries.values().map(|(index, ..)| *index).collect();
     let mut out = Vec::new();
     for node in model.nodes.iter().filter(|node| is_neighbour(node)) {
         if let (Some(index), Runs::Binary(binary)) = (node.package, &node.program) {
@@ -91,8 +91,8 @@ fn neighbours<'a>(
 /// The flags for features. `--no-default-features` holds for the whole call, so the other
 /// packages ask for their `default` by name.
 fn features<'a>(model: &Model, binaries: impl Iterator<Item = &'a Selected<'a>>) -> Vec<String> {
-    let mut selected: BTreeSet<String> = BTreeSet::new();
-    let mut bare: BTreeMap<usize, bool> = BTreeMap::new();
+    let mut selected: SortedSet<String> = SortedSet::new();
+    let mut bare: SortedMap<usize, bool> = SortedMap::new();
     for (index, binary, nodes) in binaries {
         let package = &model.packages[*index];
         let required = &package.binaries[*binary].required_features;

@@ -6,7 +6,7 @@
 //! Every port stays a hole in a text, even a fixed one: the supervisor fills in the number
 //! that was bound. Nothing here decides which number is free.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -143,10 +143,10 @@ pub(crate) fn check<'a>(
     model: &Model,
     request: &Request,
     taking_part: impl Iterator<Item = (&'a Name, &'a Endpoint)>,
-    together: &BTreeSet<Name>,
+    together: &SortedSet<Name>,
     problems: &mut Vec<Problem>,
 ) {
-    let mut users: BTreeMap<u16, Vec<User<'_>>> = BTreeMap::new();
+    let mut users: SortedMap<u16, Vec<User<'_>>> = SortedMap::new();
     for (name, endpoint) in taking_part {
         let Some(node) = model.node(name) else { continue };
         let wanted = node.settings.ports().into_iter().flat_map(|ports| &ports.value);

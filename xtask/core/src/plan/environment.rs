@@ -5,7 +5,7 @@
 //! value of the metadata never beats an injected address. The shell wins in the default stack
 //! only, and never over a value that depends on the stack or over a variable that every shell has.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -50,9 +50,9 @@ pub(crate) fn variables(
     flags: &[Variable],
     files: Files<'_>,
     problems: &mut Vec<Problem>,
-) -> (BTreeMap<String, Setting>, Vec<String>) {
+) -> (SortedMap<String, Setting>, Vec<String>) {
     let node = scope.node;
-    let mut given: BTreeMap<String, Vec<Given<'_>>> = BTreeMap::new();
+    let mut given: SortedMap<String, Vec<Given<'_>>> = SortedMap::new();
     for (name, text) in injected(scope, problems) {
         given.entry(name).or_default().push(Given::Injected(text));
     }
@@ -200,9 +200,9 @@ fn ignored_address(scope: &Scope<'_>, name: &str, given: &Given<'_>) -> Problem 
 }
 
 /// The addresses that a service receives: those of its dependencies and its own.
-fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> BTreeMap<String, Text> {
-    let mut out = BTreeMap::new();
-    let mut by: BTreeMap<String, &At<Name>> = BTreeMap::new();
+fn injected(scope: &Scope<'_>, problems: &mut Vec<Problem>) -> SortedMap<String, Text> {
+    let mut out = SortedMap::new();
+    let mut by: SortedMap<String, &At<Name>> = SortedMap::new();
     let mut clashing: Vec<(&Name, &Name)> = Vec::new();
     let node = scope.node;
     let own = node.declared.with(node.name.clone());

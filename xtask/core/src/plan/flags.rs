@@ -3,7 +3,7 @@
 //!
 //! The problem of a flag has no place, because the flag is on the command line.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -42,7 +42,7 @@ impl Variable {
 pub(crate) fn variables(
     request: &Request,
     model: &Model,
-    closure: &BTreeSet<Name>,
+    closure: &SortedSet<Name>,
     problems: &mut Vec<Problem>,
 ) -> Vec<Variable> {
     let mut out = Vec::new();
@@ -86,7 +86,7 @@ pub(crate) fn variables(
 }
 
 /// Whether the service that a kept `-e` names takes part.
-fn is_for_present(variable: &str, closure: &BTreeSet<Name>) -> bool {
+fn is_for_present(variable: &str, closure: &SortedSet<Name>) -> bool {
     let key = variable.split_once('=').map_or(variable, |(key, _)| key);
     key.split_once(':').is_none_or(|(service, _)| closure.contains(service))
 }
@@ -95,10 +95,10 @@ fn is_for_present(variable: &str, closure: &BTreeSet<Name>) -> bool {
 pub(crate) fn faults(
     request: &Request,
     model: &Model,
-    closure: &BTreeSet<Name>,
+    closure: &SortedSet<Name>,
     problems: &mut Vec<Problem>,
 ) -> Faults {
-    let mut slow = BTreeMap::new();
+    let mut slow = SortedMap::new();
     for typed in &request.slow {
         let (service, time) = typed.split_once('=').unwrap_or((typed, ""));
         match duration::parse(time) {
@@ -121,7 +121,7 @@ fn named(
     service: &str,
     flag: &str,
     model: &Model,
-    closure: &BTreeSet<Name>,
+    closure: &SortedSet<Name>,
     problems: &mut Vec<Problem>,
 ) -> bool {
     if closure.contains(service) {

@@ -2,7 +2,7 @@
 //!
 //! Names that the metadata no longer declares are ignored: the user did not type them now.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -25,13 +25,13 @@ pub struct KeptFlags {
     /// `--ports auto`.
     pub auto_ports: bool,
     /// `--containers`: none without the flag, empty for all services.
-    pub containers: Option<BTreeSet<String>>,
+    pub containers: Option<SortedSet<String>>,
     /// `--release` or `--profile NAME`.
     pub profile: Option<String>,
     /// `--watch` or `--no-watch`.
     pub watch: Option<bool>,
     /// `SERVICE -- ARGUMENT...`, by service.
-    pub arguments: BTreeMap<String, Vec<String>>,
+    pub arguments: SortedMap<String, Vec<String>>,
 }
 
 impl KeptFlags {

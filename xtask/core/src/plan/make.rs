@@ -4,7 +4,7 @@
 //! is reported at once. Only missing files and variables of the caller's machine are ignored
 //! for services that do not take part.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::cell::RefCell;
@@ -104,15 +104,15 @@ fn planned(
     let args_for = flags::arguments_for(request, &model, &mut problems);
     let faults = flags::faults(request, &model, &closure, &mut problems);
 
-    let read = RefCell::new(BTreeSet::new());
+    let read = RefCell::new(SortedSet::new());
     let recorded = |path: &str| {
         read.borrow_mut().insert(String::from(path));
         files(path)
     };
     let files: Files<'_> = &recorded;
-    let mut patterns = BTreeMap::new();
-    let mut services: BTreeMap<Name, Service> = BTreeMap::new();
-    let mut overridden: BTreeMap<String, Vec<Name>> = BTreeMap::new();
+    let mut patterns = SortedMap::new();
+    let mut services: SortedMap<Name, Service> = SortedMap::new();
+    let mut overridden: SortedMap<String, Vec<Name>> = SortedMap::new();
     for node in &model.nodes {
         let placement = endpoint::placement(node, request);
         let addresses = match placement {
@@ -171,7 +171,7 @@ fn planned(
         declared: request.services.is_empty().then(|| all.iter().cloned().collect()),
         replace: false,
         restart: Vec::new(),
-        done: BTreeSet::new(),
+        done: SortedSet::new(),
         context: 0,
         faults,
     });
@@ -266,8 +266,8 @@ fn endpoints(
     request: &Request,
     caller: Placement,
     problems: &mut Vec<Problem>,
-) -> BTreeMap<Name, Endpoint> {
-    let mut addresses: BTreeMap<Name, Endpoint> = model
+) -> SortedMap<Name, Endpoint> {
+    let mut addresses: SortedMap<Name, Endpoint> = model
         .nodes
         .iter()
         .map(|node| (node.name.clone(), endpoint::endpoint(node, request, caller)))

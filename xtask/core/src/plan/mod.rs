@@ -22,7 +22,7 @@ mod service;
 pub mod text;
 mod watch;
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -70,7 +70,7 @@ pub struct Plan {
     /// Every service that the metadata declares, if the plan is about the whole stack: running
     /// services that are not declared are stopped. None if the user named services.
     #[serde(default)]
-    pub declared: Option<BTreeSet<Name>>,
+    pub declared: Option<SortedSet<Name>>,
     /// `--replace`: the supervisor stops processes of the same programs that were started by
     /// hand, instead of adopting or refusing them. Holds for one start.
     #[serde(default)]
@@ -79,8 +79,8 @@ pub struct Plan {
     #[serde(default)]
     pub restart: Vec<Name>,
     /// The jobs with `once` that the data folder records as done. The supervisor sets it.
-    #[serde(default, skip_serializing_if = "BTreeSet::is_empty")]
-    pub done: BTreeSet<Name>,
+    #[serde(default, skip_serializing_if = "SortedSet::is_empty")]
+    pub done: SortedSet<Name>,
     /// The number of the context in which its services start. The supervisor assigns it.
     #[serde(default)]
     pub context: u64,
@@ -96,7 +96,7 @@ pub struct Faults {
     /// The order of services that could start at once.
     pub start_order: StartOrder,
     /// The delay of each of these services, at each start.
-    pub slow: BTreeMap<Name, Duration>,
+    pub slow: SortedMap<Name, Duration>,
 }
 
 /// The order of services that could start at once.
@@ -129,7 +129,7 @@ impl Plan {
     #[must_use]
     pub fn rings(&self) -> Vec<Vec<&Name>> {
         let names = self.services.iter().map(|service| &service.name);
-        let places: BTreeMap<&Name, usize> =
+        let places: SortedMap<&Name, usize> =
             names.enumerate().map(|(at, name)| (name, at)).collect();
         let edges = self.services.iter().enumerate().flat_map(|(from, service)| {
             service.edges().filter_map(|to| places.get(to)).map(move |to| (from, *to))

@@ -2,7 +2,7 @@
 //!
 //! Flags arrive as typed; `flags.rs` decodes them, where the metadata is known.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::ops::RangeInclusive;
@@ -54,7 +54,7 @@ pub struct Request {
     /// Whether to build.
     pub building: Building,
     /// The caller's environment.
-    pub shell: BTreeMap<String, String>,
+    pub shell: SortedMap<String, String>,
     /// The most bytes of an argument or variable that this machine passes to a program.
     pub longest_text: Option<usize>,
     /// The ports that this machine may give to outgoing connections, to warn of.
@@ -138,9 +138,9 @@ pub struct WatchedFiles {
     /// `watch = true` of the workspace: a plain `up` watches the sources.
     pub by_default: bool,
     /// The absolute glob patterns of each service of the plan that has some.
-    pub patterns: BTreeMap<Name, Vec<String>>,
+    pub patterns: SortedMap<Name, Vec<String>>,
     /// The files that planning read, such as env-files, also missing ones. Absolute paths.
-    pub read: BTreeSet<String>,
+    pub read: SortedSet<String>,
 }
 
 /// A variable for which the shell overrides the metadata.

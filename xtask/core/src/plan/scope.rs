@@ -3,7 +3,7 @@
 //! A template may refer only to the dependencies that its service declares. The problem of
 //! any other reference names the way to declare it.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -25,7 +25,7 @@ pub(crate) struct Scope<'a> {
     pub(crate) model: &'a Model,
     pub(crate) request: &'a Request,
     /// The addresses as the service sees them from where it runs.
-    pub(crate) addresses: &'a BTreeMap<Name, Endpoint>,
+    pub(crate) addresses: &'a SortedMap<Name, Endpoint>,
     pub(crate) node: &'a Node,
 }
 

@@ -2,7 +2,7 @@
 //!
 //! The graph finds cycles; this file turns them into problems with places.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -56,8 +56,9 @@ pub(crate) fn default(declarations: &Declarations, model: &Model) -> Vec<Name> {
 }
 
 /// These services and everything that they depend on or use.
-pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
-    let nodes: BTreeMap<&Name, &Node> = model.nodes.iter().map(|node| (&node.name, node)).collect();
+pub(crate) fn closure(model: &Model, wanted: &[Name]) -> SortedSet<Name> {
+    let nodes: SortedMap<&Name, &Node> =
+        model.nodes.iter().map(|node| (&node.name, node)).collect();
     let edges = |name| nodes.get(name).into_iter().flat_map(|node| node.edges());
     graph::closure(wanted, |name| edges(name).map(|edge| &edge.to.value))
 }
@@ -66,7 +67,7 @@ pub(crate) fn closure(model: &Model, wanted: &[Name]) -> BTreeSet<Name> {
 pub(crate) struct Ordered {
     pub(crate) order: Vec<Name>,
     /// Dependent and dependency of each edge that counts as `uses` for this start.
-    pub(crate) relaxed: BTreeSet<(Name, Name)>,
+    pub(crate) relaxed: SortedSet<(Name, Name)>,
     /// The edges to change so that every cycle can start.
     pub(crate) repairs: Vec<Repair>,
 }
@@ -74,7 +75,7 @@ pub(crate) struct Ordered {
 /// Orders the services of the closure, and reports each cycle that cannot start.
 pub(crate) fn order(
     model: &Model,
-    closure: &BTreeSet<Name>,
+    closure: &SortedSet<Name>,
     cycles: Cycles,
     problems: &mut Vec<Problem>,
 ) -> Ordered {
@@ -90,7 +91,7 @@ pub(crate) fn order(
     }
     let Analysis { order, cycles: found } = analyse(&names, &edges);
     let mut repairs = Vec::new();
-    let mut relaxed = BTreeSet::new();
+    let mut relaxed = SortedSet::new();
     for cycle in &found {
         problems.push(problem(cycle, &places, cycles));
         for &index in &cycle.repair {

@@ -2,7 +2,7 @@
 //!
 //! Types only. [`assemble`](super::assemble) makes them from the metadata.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -39,7 +39,7 @@ pub struct Service {
     /// Arguments, in order.
     pub args: Vec<Setting>,
     /// Variables that the plan sets, by name.
-    pub env: BTreeMap<String, Setting>,
+    pub env: SortedMap<String, Setting>,
     /// The working folder, absolute.
     pub cwd: String,
     /// The account of its process; the caller's without it.

@@ -3,7 +3,8 @@
 //!
 //! This file only detects deadlocks. It stops no service before its `start-timeout`.
 
-use alloc::collections::{BTreeMap, VecDeque};
+use crate::sorted::SortedMap;
+use alloc::collections::VecDeque;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
 use alloc::{format, vec};
@@ -65,7 +66,7 @@ impl Stack {
     }
 
     /// Records where the runs listen that reach their `start-timeout` now.
-    pub(super) fn note_listeners(&mut self, mut elsewhere: BTreeMap<Name, Vec<String>>) {
+    pub(super) fn note_listeners(&mut self, mut elsewhere: SortedMap<Name, Vec<String>>) {
         let due = self.worklist.deadlines.iter().take_while(|(at, _)| *at <= self.now);
         for (_, id) in due {
             let node = &mut self.nodes[*id];

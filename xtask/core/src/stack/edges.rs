@@ -1,6 +1,6 @@
 //! Edges between services: dependencies, address users, and rings that start together.
 
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::vec::Vec;
 
 use super::Stack;
@@ -87,7 +87,7 @@ impl Stack {
         let formed = rings.into_iter().enumerate().map(|(ring, members)| {
             let dependents = members.iter().flat_map(|id| &self.nodes[*id].edges.dependents);
             let outside = |id: &Id| self.nodes[*id].edges.ring != Some(ring);
-            let outsiders: BTreeSet<Id> = dependents.map(|(id, _)| *id).filter(outside).collect();
+            let outsiders: SortedSet<Id> = dependents.map(|(id, _)| *id).filter(outside).collect();
             Ring { members, outsiders: outsiders.into_iter().collect() }
         });
         let formed: Vec<Ring> = formed.collect();

@@ -5,8 +5,8 @@
 
 #![expect(missing_docs, reason = "the docs of a type cover fields that need no doc")]
 
+use crate::sorted::SortedMap;
 use alloc::boxed::Box;
-use alloc::collections::BTreeMap;
 use alloc::string::String;
 use alloc::vec::Vec;
 use core::time::Duration;
@@ -150,8 +150,8 @@ pub enum Event {
     Calls {
         calls: Vec<Call>,
         /// Where runs listen that do not listen at all of their own addresses.
-        #[serde(default, skip_serializing_if = "BTreeMap::is_empty")]
-        elsewhere: BTreeMap<Name, Vec<String>>,
+        #[serde(default, skip_serializing_if = "SortedMap::is_empty")]
+        elsewhere: SortedMap<Name, Vec<String>>,
     },
 
     /// Time passed. Late, early and repeated ticks are harmless.
@@ -313,7 +313,7 @@ pub struct InspectedHolder {
     /// Its arguments, without the name of the program.
     pub args: Vec<String>,
     /// Its values of the requested variables; none if the system hides them.
-    pub variables: Option<BTreeMap<String, String>>,
+    pub variables: Option<SortedMap<String, String>>,
     /// Ports of the service on which it does not listen.
     pub elsewhere: Vec<u16>,
     /// What started it.

@@ -35,7 +35,8 @@ pub use effect::{Command, Container, Effect, Report, Signal};
 pub use event::{Artifact, BindFailure, Event, Exit, ExitClue, Fault, LinkedProgram, Run};
 pub use messages::{elsewhere as elsewhere_text, exit as exit_text, stopped as stopped_text};
 
-use alloc::collections::{BTreeMap, BTreeSet, VecDeque};
+use crate::sorted::{SortedMap, SortedSet};
+use alloc::collections::VecDeque;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -57,7 +58,7 @@ pub struct Stack {
     identity: Identity,
     /// Every service that a plan ever named.
     nodes: Vec<Node>,
-    ids: BTreeMap<Name, Id>,
+    ids: SortedMap<Name, Id>,
     /// Services that start together.
     rings: Vec<Ring>,
     /// The order of views: dependencies first.
@@ -68,7 +69,7 @@ pub struct Stack {
     /// How many plans were applied.
     plans: u64,
     /// Services that wait until another service of the stack frees a port.
-    port_waiters: BTreeSet<Id>,
+    port_waiters: SortedSet<Id>,
     /// How many services hold their dependencies: they may have a process to wait for.
     holding: usize,
     ending: Ending,
@@ -91,16 +92,16 @@ struct Identity {
 struct Worklist {
     queue: VecDeque<Id>,
     /// The deadlines of all services, earliest first.
-    deadlines: BTreeSet<(Duration, Id)>,
+    deadlines: SortedSet<(Duration, Id)>,
     /// Services that may look different since the step began.
-    touched: BTreeSet<Id>,
+    touched: SortedSet<Id>,
 }
 
 /// Services that may look different since [`Stack::take_changed`] was last called.
 #[derive(Clone, Debug, Default)]
 struct Changes {
     /// Each with the number of the change that put it in its phase.
-    latest: BTreeMap<Id, u64>,
+    latest: SortedMap<Id, u64>,
     /// How many changes there were.
     count: u64,
 }
@@ -110,7 +111,7 @@ struct Changes {
 struct Starts {
     faults: Faults,
     /// Services that could start and wait to be drawn.
-    startable: BTreeSet<Id>,
+    startable: SortedSet<Id>,
     /// How many services were drawn.
     turns: u64,
 }

@@ -4,7 +4,7 @@
 //! Requests change what is wanted; `settle` does the rest in dependency order. A plan that
 //! contradicts itself is refused whole, with a report.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use crate::sorted::{SortedMap, SortedSet};
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -98,7 +98,7 @@ impl Stack {
                 node.lifecycle.request_restart();
             }
         }
-        let named: BTreeSet<Id> = ids.iter().copied().collect();
+        let named: SortedSet<Id> = ids.iter().copied().collect();
         let rest = core::mem::take(&mut self.order).into_iter().filter(|id| !named.contains(id));
         self.order = ids.iter().copied().chain(rest).collect();
         // Dependencies first: a service must not start beside a run that is about to be replaced.
@@ -174,7 +174,7 @@ impl Stack {
     pub(super) fn take_down(&mut self, services: &[Name], only: bool, effects: &mut Vec<Effect>) {
         let known = services.iter().filter_map(|name| self.known(name, "`take-down`", effects));
         let mut open: Vec<Id> = known.collect();
-        let mut seen = BTreeSet::new();
+        let mut seen = SortedSet::new();
         while let Some(id) = open.pop() {
             if !seen.insert(id) {
                 continue;
@@ -187,7 +187,7 @@ impl Stack {
     }
 
     /// Takes down the services that the metadata no longer declares.
-    fn drop_undeclared(&mut self, declared: &BTreeSet<Name>) {
+    fn drop_undeclared(&mut self, declared: &SortedSet<Name>) {
         for id in 0..self.nodes.len() {
             if self.nodes[id].wanted && !declared.contains(&self.nodes[id].spec.name) {
                 self.unwant(id);
@@ -324,7 +324,7 @@ impl Stack {
 
     /// Fails if the plan contradicts itself.
     fn check_plan(&self, plan: &Plan) -> Result<(), PlanError> {
-        let mut own: BTreeMap<&Name, &Service> = BTreeMap::new();
+        let mut own: SortedMap<&Name, &Service> = SortedMap::new();
         for service in &plan.services {
             if own.insert(&service.name, service).is_some() {
                 return Err(PlanError::Duplicate(service.name.clone()));
@@ -342,13 +342,13 @@ impl Stack {
 }
 
 /// Removes services without open dependencies until none is left; what remains is a cycle.
-fn no_cycle(services: &[Service], own: &BTreeMap<&Name, &Service>) -> Result<(), PlanError> {
+fn no_cycle(services: &[Service], own: &SortedMap<&Name, &Service>) -> Result<(), PlanError> {
     let inside = |service: &Service| {
         service.depends_on.iter().filter(|dependency| own.contains_key(&dependency.on)).count()
     };
-    let mut open: BTreeMap<&Name, usize> =
+    let mut open: SortedMap<&Name, usize> =
         services.iter().map(|service| (&service.name, inside(service))).collect();
-    let mut dependents: BTreeMap<&Name, Vec<&Name>> = BTreeMap::new();
+    let mut dependents: SortedMap<&Name, Vec<&Name>> = SortedMap::new();
     for service in services {
         for dependency in &service.depends_on {
             dependents.entry(&dependency.on).or_default().push(&service.name);

@@ -3,7 +3,7 @@
 //! A service without a run waits for a port that a sibling is about to free, and fails if the
 //! sibling keeps it. A run whose new ports are held keeps running on its previous ones.
 
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::format;
 use alloc::string::String;
 use alloc::vec::Vec;
@@ -89,7 +89,7 @@ impl Stack {
             return Outlook::Free;
         }
         self.ask_for_free_ports(id, effects);
-        let outlook = self.outlook(id, &mut BTreeSet::new());
+        let outlook = self.outlook(id, &mut SortedSet::new());
         match outlook {
             Outlook::Pending => drop(self.port_waiters.insert(id)),
             Outlook::Free | Outlook::Refused(_) => drop(self.port_waiters.remove(&id)),
@@ -98,7 +98,7 @@ impl Stack {
     }
 
     /// As [`Self::port_outlook`]. A circle of services that all move is free.
-    fn outlook(&self, id: Id, visited: &mut BTreeSet<Id>) -> Outlook {
+    fn outlook(&self, id: Id, visited: &mut SortedSet<Id>) -> Outlook {
         if !visited.insert(id) {
             return Outlook::Free;
         }

@@ -2,7 +2,7 @@
 //!
 //! Only the list of changes is modified.
 
-use alloc::collections::BTreeSet;
+use crate::sorted::SortedSet;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -79,7 +79,7 @@ impl Stack {
 
     /// The numbers of the contexts in which runs are or may be started.
     #[must_use]
-    pub fn contexts(&self) -> BTreeSet<u64> {
+    pub fn contexts(&self) -> SortedSet<u64> {
         let contexts = self.nodes.iter().flat_map(|node| {
             let failed = node.handover.failed.as_ref();
             let again = failed.and_then(|failed| failed.again.as_ref()?.context);
@@ -212,7 +212,7 @@ impl Stack {
         if let Some(dependent) = self.restarting_dependent(id) {
             out.push(format!("`{}` to stop", self.nodes[dependent].spec.name));
         }
-        let mut listed = BTreeSet::new();
+        let mut listed = SortedSet::new();
         for Requirement { on, condition, .. } in self.unmet(id) {
             if !listed.insert(on) {
                 continue;

@@ -139,7 +139,7 @@ impl Stack {
 
     /// Whether a service waits for another or knows its address, directly or not.
     fn knows(&self, from: Id, to: Id) -> bool {
-        let mut seen = alloc::collections::BTreeSet::new();
+        let mut seen = crate::sorted::SortedSet::new();
         let mut open = alloc::vec![from];
         while let Some(id) = open.pop() {
             if id == to {

@@ -1,6 +1,5 @@
 //! Port holders: adopted, refused, or stopped on request.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::plan::{Probe, Service, Source, Text};
@@ -40,7 +39,7 @@ fn copy(variables: &[(&str, &str)]) -> InspectedHolder {
         same: true,
         deleted: false,
         args: Vec::new(),
-        variables: Some(variables.iter().map(text).collect::<BTreeMap<_, _>>()),
+        variables: Some(variables.iter().map(text).collect()),
         elsewhere: Vec::new(),
         started_by: StartedBy::Hand,
     }

@@ -2,12 +2,12 @@
 //!
 //! The scenario answers an effect only where a test asks for it.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::calls::Call;
 use xtask_core::plan::{Program, Service};
 use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, State};
+use xtask_core::sorted::SortedMap;
 use xtask_core::stack::{Artifact, BindFailure, Effect, Event, Exit, Report, Run, Signal, Stack};
 use xtask_core::terms::Name;
 
@@ -182,7 +182,7 @@ impl Scenario {
 
     /// The driver observes these calls.
     pub(crate) fn calls(&mut self, calls: Vec<Call>) {
-        self.event(Event::Calls { calls, elsewhere: BTreeMap::new() });
+        self.event(Event::Calls { calls, elsewhere: SortedMap::new() });
     }
 
     pub(crate) fn restart(&mut self, names: &[&str]) {

@@ -5,6 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use xtask_core::plan::{Port, Program, Service};
+use xtask_core::sorted::SortedMap;
 use xtask_core::stack::effect::ExpectedProgram;
 use xtask_core::stack::event::{InspectedHolder, InspectionResult, PortHolder, StartedBy};
 use xtask_core::stack::{BindFailure, Run};
@@ -67,7 +68,7 @@ impl PortHolders {
             (Kind::Copy, Program::Artifact { .. }) => format!("/target/debug/{name}"),
             (Kind::Copy, _) => format!("/bin/{name}"),
         };
-        let mut variables: BTreeMap<String, String> = (service.edges())
+        let mut variables: SortedMap<String, String> = (service.edges())
             .filter_map(|name| Some((name.to_uppercase(), numbers.get(name)?.to_string())))
             .collect();
         let mut elsewhere = Vec::new();

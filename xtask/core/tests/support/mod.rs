@@ -4,12 +4,12 @@
 
 #![allow(dead_code)]
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::plan::{
     Dependency, Health, Plan, Port, Probe, Program, Service, Setting, Source, Stop, Text, Use,
 };
+use xtask_core::sorted::SortedMap;
 use xtask_core::terms::{Adopt, Condition, Kind, Name, Place, Restart};
 
 /// The stop timeout of services made here.
@@ -42,7 +42,7 @@ pub(crate) fn service(name: &str) -> Service {
         declared: place(),
         program: Program::Command { program: setting(Text::from(format!("/bin/{name}"))) },
         args: Vec::new(),
-        env: BTreeMap::new(),
+        env: SortedMap::new(),
         cwd: "/".to_owned(),
         user: None,
         manifest_dir: None,

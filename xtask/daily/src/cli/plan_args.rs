@@ -1,7 +1,7 @@
 //! The options that shape a plan, the same for every command that plans. Each `shape` adds its
 //! options to a request, and planning checks their values.
 
-use std::collections::BTreeMap;
+use xtask_core::sorted::SortedMap;
 
 use clap::{Args, ValueEnum};
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, KeptFlags, Ports, Request};
@@ -126,7 +126,7 @@ impl StackArgs {
             containers: self.containers.as_ref().map(|names| names.iter().cloned().collect()),
             profile: build.typed_profile().map(str::to_owned),
             watch: None,
-            arguments: BTreeMap::new(),
+            arguments: SortedMap::new(),
         }
     }
 }

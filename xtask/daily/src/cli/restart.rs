@@ -4,8 +4,8 @@
 //! The build ends before anything changes, so a mistake leaves the old runs serving. With
 //! `--no-build` it reads no manifest and repeats what runs.
 
-use std::collections::BTreeMap;
 use std::path::Path;
+use xtask_core::sorted::SortedMap;
 
 use clap::Args;
 use xtask_client::protocol::Request;
@@ -143,7 +143,7 @@ pub async fn apply(
 }
 
 /// The last run of each service.
-fn runs(snapshot: &Snapshot) -> BTreeMap<Name, u64> {
+fn runs(snapshot: &Snapshot) -> SortedMap<Name, u64> {
     let run = |service: &ServiceSnapshot| (service.name.clone(), service.run);
     snapshot.services.iter().map(run).collect()
 }
@@ -152,7 +152,7 @@ fn runs(snapshot: &Snapshot) -> BTreeMap<Name, u64> {
 async fn restarted(
     session: &mut Session,
     names: &[Name],
-    before: &BTreeMap<Name, u64>,
+    before: &SortedMap<Name, u64>,
 ) -> anyhow::Result<Exit> {
     let settled = |service: &ServiceSnapshot| !service.phase.is_on_the_way() && !service.unsettled;
     let mut exit = until(session, names, settled).await?;

@@ -3,11 +3,11 @@
 //! `xtask_client::harness::skipped` writes into the file that `SKIPPED_TESTS` names. If the caller
 //! names none, the command that runs the tests makes one.
 
-use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs::{self, OpenOptions};
 use std::path::PathBuf;
 use std::sync::OnceLock;
+use xtask_core::sorted::SortedMap;
 
 use xtask_client::harness::SKIPPED_TESTS;
 
@@ -44,8 +44,8 @@ pub(crate) fn variable() -> Option<(&'static str, OsString)> {
 }
 
 /// How many tests lacked what.
-fn count(skipped: &str) -> BTreeMap<&str, usize> {
-    let mut counts = BTreeMap::new();
+fn count(skipped: &str) -> SortedMap<&str, usize> {
+    let mut counts = SortedMap::new();
     for (missing, _) in skipped.lines().filter_map(|line| line.split_once('\t')) {
         *counts.entry(missing).or_default() += 1;
     }
@@ -59,7 +59,7 @@ mod tests {
     #[test]
     fn skipped_tests_are_counted_by_what_they_lacked() {
         let text = "a browser\tone\nan engine\ttwo\na browser\tthree\n";
-        assert_eq!(count(text), BTreeMap::from([("a browser", 2), ("an engine", 1)]));
+        assert_eq!(count(text), SortedMap::from([("a browser", 2), ("an engine", 1)]));
         assert!(count("").is_empty());
     }
 }

@@ -4,7 +4,7 @@
 //! service may be silent. One look runs at a time and answers all clients that asked before it
 //! began. Later requests wait for the next one, so no answer is older than its request.
 
-use std::collections::BTreeMap;
+use xtask_core::sorted::SortedMap;
 
 use tokio::task::JoinHandle;
 use xtask_client::protocol::{Ask, Reply};
@@ -100,7 +100,7 @@ impl Driver {
     fn snapshot_with(&self, traffic: &Traffic, silent: &[(Name, String)]) -> Snapshot {
         let mut snapshot = self.snapshot();
         self.stack.note_silence(&mut snapshot, silent);
-        let of = |found: &BTreeMap<Name, Vec<String>>, name| found.get(name).cloned();
+        let of = |found: &SortedMap<Name, Vec<String>>, name| found.get(name).cloned();
         for service in &mut snapshot.services {
             if service.pid.is_some() {
                 service.program = self.stack.program(&service.name);

@@ -13,8 +13,8 @@ mod replaced;
 mod requests;
 mod watcher;
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
@@ -67,21 +67,21 @@ pub(crate) struct Driver {
     record: Option<Record>,
     clock: Clock,
     effects: Vec<Effect>,
-    clients: BTreeMap<ConnectionId, Outbox>,
+    clients: SortedMap<ConnectionId, Outbox>,
     /// Connections that hold the stack: when one closes, the stack stops.
-    holders: BTreeSet<ConnectionId>,
+    holders: SortedSet<ConnectionId>,
     /// Connections that applied a plan and have not reported the end of its build.
-    builders: BTreeSet<ConnectionId>,
+    builders: SortedSet<ConnectionId>,
     /// The builds of these connections, killed when their client dies.
-    compilers: BTreeMap<ConnectionId, Compilers>,
+    compilers: SortedMap<ConnectionId, Compilers>,
     /// The numbers of the contexts that these connections sent.
-    contexts: BTreeMap<ConnectionId, u64>,
+    contexts: SortedMap<ConnectionId, u64>,
     /// The worst end of the builds that ended since `builders` was last empty.
     worst_build: requests::BuildEnd,
     /// How many programs are being accepted for each service.
-    accepting: BTreeMap<Name, usize>,
+    accepting: SortedMap<Name, usize>,
     /// Calls to answer once no program is being accepted, at most one for each connection.
-    after_accepts: BTreeMap<ConnectionId, u64>,
+    after_accepts: SortedMap<ConnectionId, u64>,
     looks: Looks,
     idle: Idle,
     applied: bool,
@@ -122,14 +122,14 @@ impl Driver {
             record,
             clock: Clock::new(Instant::now()),
             effects: Vec::new(),
-            clients: BTreeMap::new(),
-            holders: BTreeSet::new(),
-            builders: BTreeSet::new(),
-            compilers: BTreeMap::new(),
-            contexts: BTreeMap::new(),
+            clients: SortedMap::new(),
+            holders: SortedSet::new(),
+            builders: SortedSet::new(),
+            compilers: SortedMap::new(),
+            contexts: SortedMap::new(),
             worst_build: requests::BuildEnd::default(),
-            accepting: BTreeMap::new(),
-            after_accepts: BTreeMap::new(),
+            accepting: SortedMap::new(),
+            after_accepts: SortedMap::new(),
             looks: Looks::default(),
             idle: Idle::default(),
             applied: false,

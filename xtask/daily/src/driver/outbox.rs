@@ -5,9 +5,10 @@
 //! was replaced is not lost between two states, unless the client is far behind.
 
 use std::cell::{Cell, RefCell};
-use std::collections::{BTreeMap, VecDeque};
+use std::collections::VecDeque;
 use std::rc::Rc;
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
@@ -36,7 +37,7 @@ pub(crate) struct Board {
 
 struct Latest {
     state: State,
-    services: BTreeMap<Name, ServiceSnapshot>,
+    services: SortedMap<Name, ServiceSnapshot>,
     /// The number of changes so far.
     changes: u64,
     watch: Option<Watch>,
@@ -62,7 +63,7 @@ struct Queue {
     /// The number of the call that asked to watch.
     watch: u64,
     /// Changed services, each with the number of the change that set its phase.
-    changed: BTreeMap<Name, u64>,
+    changed: SortedMap<Name, u64>,
     state_changed: bool,
     watch_changed: bool,
     /// Whether the client asked for reports.
@@ -97,7 +98,7 @@ impl Queue {
 
 impl Board {
     pub(crate) fn new(stack: String) -> Self {
-        let (services, watch) = (BTreeMap::new(), None);
+        let (services, watch) = (SortedMap::new(), None);
         let latest = Latest { state: State::Working, services, changes: 0, watch };
         Self { stack, latest: Rc::new(RefCell::new(latest)), watchers: Vec::new() }
     }

@@ -47,7 +47,7 @@ impl Record {
 
     fn append(&mut self, line: &RecordLine) {
         self.attempt(|file| {
-            serde_json::to_writer(&mut *file, line)?;
+            file.write_all(&serde_json::to_vec(line)?)?;
             file.write_all(b"\n")
         });
     }

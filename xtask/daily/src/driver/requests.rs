@@ -3,7 +3,6 @@
 //! A request is answered at once, unless its answer promises that an effect has happened. The
 //! driver refuses only what the reducer cannot see.
 
-use std::collections::btree_map::Entry;
 use std::ffi::OsStr;
 
 use thiserror::Error;
@@ -89,14 +88,13 @@ impl Driver {
                     connection,
                     if ok { BuildEnd::Succeeded } else { BuildEnd::Failed },
                 );
-                match self.after_accepts.entry(connection) {
+                if self.after_accepts.contains_key(&connection) {
+                    Err(Refusal::BuildIsEnding)
+                } else {
                     // Creating an image takes long, so the answer is deferred.
-                    Entry::Vacant(vacant) => {
-                        vacant.insert(pending.id);
-                        let _ = pending.answered.send(());
-                        return;
-                    }
-                    Entry::Occupied(_) => Err(Refusal::BuildIsEnding),
+                    self.after_accepts.insert(connection, pending.id);
+                    let _ = pending.answered.send(());
+                    return;
                 }
             }
             Request::Watch => Ok(self.watch(connection)),
@@ -216,7 +214,7 @@ impl Driver {
         let number = self.world.contexts.keep(context);
         self.contexts.insert(connection, number);
         let mut used = self.stack.contexts();
-        used.extend(self.contexts.values());
+        used.extend(self.contexts.values().copied());
         self.world.contexts.retain(&used);
     }
 
@@ -224,7 +222,7 @@ impl Driver {
     fn started_as(&self, name: &Name) -> Option<Service> {
         let (mut service, context) = self.stack.started_as(name)?;
         let context = self.world.contexts.of(context);
-        for (name, setting) in &mut service.env {
+        for (name, setting) in service.env.iter_mut() {
             setting.resolve(context.variable(name).and_then(OsStr::to_str));
         }
         Some(service)

@@ -3,16 +3,16 @@
 //! It reads the lists of needed libraries in the files and runs no loader. Libraries that a program
 //! opens by name at run time are not found.
 
-use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use xtask_core::sorted::SortedMap;
 
 use xtask_core::stack::LinkedProgram;
 
 use crate::system::elf::Elf;
 
 /// The libraries in the program's search path that it or one of them needs, by name.
-pub(crate) fn of_build(program: &LinkedProgram) -> BTreeMap<String, PathBuf> {
-    let mut found = BTreeMap::new();
+pub(crate) fn of_build(program: &LinkedProgram) -> SortedMap<String, PathBuf> {
+    let mut found = SortedMap::new();
     let mut unread = vec![PathBuf::from(&program.path)];
     while let Some(file) = unread.pop() {
         let needed = Elf::open(&file).and_then(|elf| elf.needed());

@@ -5,11 +5,11 @@
 //! thread, because the kernel kills children when the thread that forked them ends. The driver
 //! performs reports and the end of the supervisor.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use tokio::sync::mpsc::UnboundedSender;
 use xtask_core::plan::Port;
@@ -65,17 +65,17 @@ pub(crate) struct World {
     pub(crate) sockets: Sockets,
     pub(crate) containers: Arc<StackContainers>,
     programs: Arc<Mutex<Programs>>,
-    logs: BTreeMap<Name, Arc<Mutex<LogFile>>>,
-    pub(crate) runs: BTreeMap<(Name, Run), ActiveRun>,
+    logs: SortedMap<Name, Arc<Mutex<LogFile>>>,
+    pub(crate) runs: SortedMap<(Name, Run), ActiveRun>,
     /// How many runs there are when those that have ended are forgotten.
     forget_at: usize,
     pub(crate) holder_handles: HolderHandles,
     /// Each request that is queued on a port holds one handle.
-    pub(crate) queued: BTreeMap<u16, Arc<()>>,
+    pub(crate) queued: SortedMap<u16, Arc<()>>,
     pub(crate) notify_sockets: u64,
     pub(crate) reaper: Reaper,
     /// Runs whose logs name a stopped process.
-    stopped: BTreeSet<(Name, Run)>,
+    stopped: SortedSet<(Name, Run)>,
 }
 
 impl World {
@@ -99,14 +99,14 @@ impl World {
             settings,
             events,
             sockets: Sockets::default(),
-            logs: BTreeMap::new(),
-            runs: BTreeMap::new(),
+            logs: SortedMap::new(),
+            runs: SortedMap::new(),
             forget_at: 0,
             holder_handles: HolderHandles::default(),
-            queued: BTreeMap::new(),
+            queued: SortedMap::new(),
             notify_sockets: 0,
             reaper: Reaper::start()?,
-            stopped: BTreeSet::new(),
+            stopped: SortedSet::new(),
         })
     }
 
@@ -200,7 +200,7 @@ impl World {
     fn accept(&self, service: Name, program: LinkedProgram, wanted: Option<ImageWanted>) {
         let (programs, events) = (Arc::clone(&self.programs), self.events.clone());
         let active = self.runs.values().filter(|active| active.is_active());
-        let in_use: BTreeSet<PathBuf> = active.map(|active| active.program.clone()).collect();
+        let in_use: SortedSet<PathBuf> = active.map(|active| active.program.clone()).collect();
         let containers = Arc::clone(&self.containers);
         let name = service.clone();
         let keeping = task::spawn_blocking(move || {

@@ -8,11 +8,11 @@
 //! A program may look for files beside itself, as it finds them under `cargo run`. So a run starts
 //! from cargo's path as long as the files there are the kept ones.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs::{self, File, Metadata, Permissions};
 use std::io::{self, BufRead, BufReader};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use rustix::fs::{AtFlags, CWD, Timespec, Timestamps, utimensat};
 use xtask_core::stack::{Artifact, LinkedProgram};
@@ -29,7 +29,7 @@ const LIBRARIES: &str = "lib";
 #[derive(Debug)]
 pub(crate) struct Programs {
     folder: PathBuf,
-    services: BTreeMap<Name, Vec<Kept>>,
+    services: SortedMap<Name, Vec<Kept>>,
     last_content: u64,
 }
 
@@ -103,7 +103,7 @@ impl Programs {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => create_closed(&folder)?,
         }
-        Ok(Self { folder, services: BTreeMap::new(), last_content: 0 })
+        Ok(Self { folder, services: SortedMap::new(), last_content: 0 })
     }
 
     /// Where the programs are kept.
@@ -116,7 +116,7 @@ impl Programs {
         &mut self,
         service: &Name,
         program: LinkedProgram,
-        in_use: &BTreeSet<PathBuf>,
+        in_use: &SortedSet<PathBuf>,
     ) -> io::Result<Artifact> {
         let path = PathBuf::from(&program.path);
         let mut sources = vec![Source::of(&path)?];
@@ -249,7 +249,7 @@ pub(crate) fn have_same_content(one: &Path, other: &Path) -> io::Result<bool> {
 }
 
 /// Removes the oldest programs beyond [`KEEP`] that no run uses.
-fn remove_old(kept: &mut Vec<Kept>, in_use: &BTreeSet<PathBuf>) {
+fn remove_old(kept: &mut Vec<Kept>, in_use: &SortedSet<PathBuf>) {
     let surplus = kept.len().saturating_sub(KEEP);
     let mut at = 0;
     kept.retain(|program| {
@@ -368,7 +368,7 @@ mod tests {
     fn accept_fails_for_a_missing_program() {
         let mut fixture = fixture();
         let missing = fixture.folder.path().join("missing");
-        let accepted = fixture.programs.accept(&"a".into(), program(&missing), &BTreeSet::new());
+        let accepted = fixture.programs.accept(&"a".into(), program(&missing), &SortedSet::new());
         let error = accepted.unwrap_err();
         assert_eq!(error.kind(), io::ErrorKind::NotFound);
     }

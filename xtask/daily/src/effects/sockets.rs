@@ -9,12 +9,12 @@
 //! A fixed port is bound with `SO_REUSEADDR`, so a connection in `TIME_WAIT` does not hold it. Two
 //! sockets that do not listen can share a port in that way, so any other port is bound without.
 
-use std::collections::BTreeMap;
 use std::io;
+use xtask_core::sorted::SortedMap;
 
 use std::os::fd::{AsFd, BorrowedFd, OwnedFd};
 
-use rustix::net::sockopt;
+use socket2::SockRef;
 use xtask_core::plan::Port;
 use xtask_core::stack::BindFailure;
 use xtask_core::terms::Name;
@@ -25,7 +25,7 @@ use crate::system::way_out::{behind, way_out};
 
 #[derive(Debug, Default)]
 pub(crate) struct Sockets {
-    services: BTreeMap<Name, Vec<BoundPort>>,
+    services: SortedMap<Name, Vec<BoundPort>>,
 }
 
 #[derive(Debug)]
@@ -131,7 +131,7 @@ impl Sockets {
     pub(crate) fn share(&mut self, service: &Name) {
         for port in self.services.get_mut(service).into_iter().flatten() {
             let shared = port.socket.as_ref().map(|socket| {
-                cfg!(target_os = "linux") && sockopt::set_socket_reuseaddr(socket, true).is_ok()
+                cfg!(target_os = "linux") && SockRef::from(socket).set_reuse_address(true).is_ok()
             });
             if shared == Some(false) {
                 port.socket = None;
@@ -307,7 +307,7 @@ mod tests {
     fn closed_connections_of_a_careless_server_are_recognised() {
         let listener = TcpListener::bind("127.0.0.1:0").unwrap();
         let address = listener.local_addr().unwrap();
-        sockopt::set_socket_reuseaddr(&listener, false).unwrap();
+        SockRef::from(&listener).set_reuse_address(false).unwrap();
         let mut caller = TcpStream::connect(address).unwrap();
         // The side that closes first keeps the connection in `TIME_WAIT`.
         drop(listener.accept().unwrap());

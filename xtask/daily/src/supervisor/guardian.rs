@@ -18,7 +18,7 @@ use super::companion::{Companion, Companions, Scene, empty_standard_input, fork,
 use super::sweeper::{Standby, nothing_is_left, stand_by, sweep};
 use crate::system::release::release_code;
 use crate::system::say;
-use crate::system::supervisors::GUARDIAN;
+use crate::system::supervisors::{GUARDIAN, be_called};
 use crate::system::sweep::kill_descendants;
 
 /// The exit code of a process that a signal ended, without the signal's number.
@@ -64,7 +64,7 @@ pub(crate) fn guard(scene: &Scene<'_>) -> io::Result<Companions> {
 /// Waits for the supervisor's end, cleans up and exits.
 fn watch(supervisor: Pid, standby: Option<Standby>, scene: &Scene<'_>) -> ! {
     let _ = empty_standard_input();
-    let _ = rustix::thread::set_name(GUARDIAN);
+    be_called(GUARDIAN);
     ignore(&[libc::SIGQUIT, libc::SIGTSTP, libc::SIGTTIN, libc::SIGTTOU]);
     release_code();
     let (sweeper, held) = standby.map(|Standby { sweeper, held }| (sweeper, held)).unzip();

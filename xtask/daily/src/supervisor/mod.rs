@@ -21,6 +21,7 @@ use std::time::Duration;
 use anyhow::Context;
 use rustix::fs::Mode;
 use rustix::process::getppid;
+use socket2::SockRef;
 use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
@@ -174,7 +175,7 @@ async fn serve(
 /// redirects standard input from `/dev/null`.
 fn take_standard_input() -> Option<BlockingStream> {
     let input = io::stdin();
-    rustix::net::sockopt::socket_type(input.as_fd()).ok()?;
+    SockRef::from(&input).r#type().ok()?;
     let stream = BlockingStream::from(input.as_fd().try_clone_to_owned().ok()?);
     empty_standard_input().ok()?;
     Some(stream)

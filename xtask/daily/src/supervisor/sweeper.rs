@@ -21,7 +21,7 @@ use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup};
 use crate::system::release::release_code;
 use crate::system::say;
-use crate::system::supervisors::SWEEPER;
+use crate::system::supervisors::{SWEEPER, be_called};
 use crate::system::sweep::{KilledProcess, kill_descendants, kill_marked};
 
 /// A sweeper and the pipe that it waits on.
@@ -149,6 +149,6 @@ fn remove_rest(scene: &Scene<'_>, ended: Vec<KilledProcess>) {
 /// Detaches from the terminal and ignores signals that are meant for clients.
 fn settle() {
     let _ = setsid();
-    let _ = rustix::thread::set_name(SWEEPER);
+    be_called(SWEEPER);
     ignore(&[libc::SIGHUP, libc::SIGINT, libc::SIGTERM, libc::SIGQUIT, libc::SIGTSTP]);
 }

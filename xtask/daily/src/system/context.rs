@@ -1,8 +1,8 @@
 //! Reads the context of this process: what the services inherit that it starts.
 
-use std::collections::BTreeMap;
 use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
+use xtask_core::sorted::SortedMap;
 
 use xtask_client::context::{Context, Limit, OsText};
 use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
@@ -36,7 +36,7 @@ fn variables(
     all: impl IntoIterator<Item = (OsString, OsString)>,
     program: &Path,
 ) -> Vec<(OsText, OsText)> {
-    let all: BTreeMap<OsString, OsString> = all.into_iter().collect();
+    let all: SortedMap<OsString, OsString> = all.into_iter().collect();
     let rustup = all.get(OsStr::new("RUSTUP_HOME")).map(PathBuf::from);
     let kept = all.into_iter().filter_map(|(name, value)| {
         if LOADER_PATHS.iter().any(|path| name == *path) {

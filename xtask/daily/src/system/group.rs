@@ -5,10 +5,10 @@
 //! signal is sent after that, so a signal never reaches an unrelated process. This module does
 //! not decide when to stop or kill. What left the group is found by [`crate::system::members`].
 
-use std::collections::BTreeSet;
 use std::io;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use xtask_core::sorted::SortedSet;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
 use xtask_client::process_stat::ProcessStat;
@@ -32,9 +32,9 @@ pub(crate) struct Leader {
 
 /// Children that this process spawned and has not reaped. Every other child is an orphan that
 /// one of them left behind.
-static SPAWNED: Mutex<BTreeSet<i32>> = Mutex::new(BTreeSet::new());
+static SPAWNED: Mutex<SortedSet<i32>> = Mutex::new(SortedSet::new());
 
-fn spawned() -> MutexGuard<'static, BTreeSet<i32>> {
+fn spawned() -> MutexGuard<'static, SortedSet<i32>> {
     SPAWNED.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
@@ -111,7 +111,7 @@ impl Leader {
     }
 }
 
-pub(crate) fn zombie_orphans() -> BTreeSet<i32> {
+pub(crate) fn zombie_orphans() -> SortedSet<i32> {
     orphans(|stat| stat.is_zombie()).collect()
 }
 

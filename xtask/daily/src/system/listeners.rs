@@ -3,8 +3,8 @@
 //!
 //! Every answer is a snapshot. Processes are read only if the tables of sockets give a reason.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
@@ -19,22 +19,22 @@ use crate::system::{port_holder, proc};
 pub(crate) fn elsewhere(
     runs: &[RunPids],
     addresses: &[ServiceAddress],
-) -> BTreeMap<Name, Vec<String>> {
+) -> SortedMap<Name, Vec<String>> {
     let listening = tcp::listening();
     let has_listener = |address: &ServiceAddress| match socket_address(address) {
         Some(called) => listening.iter().any(|socket| socket.accepts(called)),
         // To resolve a name takes time.
         None => true,
     };
-    let deaf: BTreeSet<&Name> = (addresses.iter())
+    let deaf: SortedSet<&Name> = (addresses.iter())
         .filter(|address| !has_listener(address))
         .map(|address| &address.service)
         .collect();
-    let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    let mut found: SortedMap<Name, Vec<String>> = SortedMap::new();
     if deaf.is_empty() {
         return found;
     }
-    let mut by_inode: BTreeMap<u64, String> = tcp::listening_unix();
+    let mut by_inode: SortedMap<u64, String> = tcp::listening_unix();
     let is_expected = |socket: &&Socket| {
         addresses.iter().filter_map(socket_address).any(|called| socket.accepts(called))
     };
@@ -63,9 +63,9 @@ fn child(pid: i32) -> String {
 pub(crate) fn strangers(
     runs: &[RunPids],
     addresses: &[ServiceAddress],
-) -> BTreeMap<Name, Vec<String>> {
+) -> SortedMap<Name, Vec<String>> {
     let listening = tcp::listening();
-    let mut found: BTreeMap<Name, Vec<String>> = BTreeMap::new();
+    let mut found: SortedMap<Name, Vec<String>> = SortedMap::new();
     for address in addresses {
         let Some(own) = socket_address(address) else { continue };
         let Some(other) = other_localhost(own) else { continue };

@@ -8,9 +8,9 @@
 //! A signal never reaches an unrelated process: each member is opened as a pidfd before it is
 //! identified. This module does not decide which signals are sent.
 
-use std::collections::BTreeMap;
 use std::os::fd::OwnedFd;
 use std::sync::Arc;
+use xtask_core::sorted::SortedMap;
 
 use rustix::process::{Signal, getpid, pidfd_send_signal};
 use xtask_client::process_stat::ProcessStat;
@@ -47,7 +47,7 @@ impl Member {
 
 /// The members that earlier looks found, by pid.
 #[derive(Debug, Default)]
-pub(crate) struct KnownMembers(BTreeMap<i32, Arc<OwnedFd>>);
+pub(crate) struct KnownMembers(SortedMap<i32, Arc<OwnedFd>>);
 
 impl KnownMembers {
     fn contains(&self, pid: i32) -> bool {

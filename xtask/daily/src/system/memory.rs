@@ -4,7 +4,7 @@
 //! session. Memory that several processes share counts in parts (PSS). For processes of another
 //! user, as in containers, the kernel reports only what is resident (RSS).
 
-use std::collections::{BTreeMap, BTreeSet};
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use xtask_client::process_stat::ProcessStat;
 
@@ -12,19 +12,19 @@ use super::proc;
 
 /// The memory of each run in bytes, by the pid of its first process. A run without a process is
 /// missing.
-pub(crate) fn of_runs(leaders: &[i32]) -> BTreeMap<i32, u64> {
+pub(crate) fn of_runs(leaders: &[i32]) -> SortedMap<i32, u64> {
     if leaders.is_empty() {
-        return BTreeMap::new();
+        return SortedMap::new();
     }
     let all: Vec<(i32, ProcessStat)> =
         proc::all().filter_map(|pid| Some((pid, proc::running_stat(pid)?))).collect();
-    let mut children: BTreeMap<i32, Vec<i32>> = BTreeMap::new();
+    let mut children: SortedMap<i32, Vec<i32>> = SortedMap::new();
     for (pid, stat) in &all {
         children.entry(stat.parent).or_default().push(*pid);
     }
     let of_run = |leader: &i32| {
         let in_group = |stat: &ProcessStat| [stat.group, stat.session].contains(leader);
-        let mut members: BTreeSet<i32> = BTreeSet::new();
+        let mut members: SortedSet<i32> = SortedSet::new();
         let mut open: Vec<i32> =
             all.iter().filter(|(pid, stat)| pid == leader || in_group(stat)).map(|p| p.0).collect();
         while let Some(pid) = open.pop() {
@@ -72,6 +72,6 @@ mod tests {
         child.kill().unwrap();
         child.wait().unwrap();
         assert!(both[&own] >= both[&pid] && both[&pid] > 0, "{both:?}");
-        assert_eq!(of_runs(&[i32::MAX]), BTreeMap::new());
+        assert_eq!(of_runs(&[i32::MAX]), SortedMap::new());
     }
 }

@@ -78,10 +78,11 @@ mod tests {
         let (sender, receiver) = std::sync::mpsc::channel();
         let (ours, theirs) = std::sync::mpsc::channel::<()>();
         let thread = std::thread::spawn(move || {
-            sender.send(rustix::thread::gettid().as_raw_nonzero().get()).unwrap();
+            let own = std::fs::read_link("/proc/thread-self").unwrap();
+            sender.send(own.file_name().unwrap().to_str().unwrap().parse().unwrap()).unwrap();
             let _ = theirs.recv();
         });
-        let thread_id = receiver.recv().unwrap().unsigned_abs();
+        let thread_id: u32 = receiver.recv().unwrap();
         assert!(ExitWatch::new(thread_id).is_err());
         assert!(!has_died(thread_id));
         drop(ours);

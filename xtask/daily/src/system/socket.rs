@@ -4,7 +4,7 @@ use std::io;
 use std::net::{IpAddr, Ipv4Addr, SocketAddr, TcpStream, ToSocketAddrs};
 use std::os::fd::OwnedFd;
 
-use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
+use socket2::{Domain, Socket, Type};
 
 use crate::system::port_range;
 
@@ -71,41 +71,31 @@ pub(crate) fn reserve_any(mut address: SocketAddr) -> io::Result<(OwnedFd, u16)>
 
 /// A bound socket, and its port.
 pub(crate) fn open(address: SocketAddr, purpose: Purpose) -> io::Result<(OwnedFd, u16)> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = stream_socket(family)?;
-    sockopt::set_socket_reuseaddr(&socket, purpose != Purpose::ReserveUnused)?;
-    rustix::net::bind(&socket, &address)?;
+    let socket = stream_socket(address)?;
+    socket.set_reuse_address(purpose != Purpose::ReserveUnused)?;
+    socket.bind(&address.into())?;
     if purpose == Purpose::Listen {
-        rustix::net::listen(&socket, BACKLOG)?;
+        socket.listen(BACKLOG)?;
     }
-    let bound = SocketAddr::try_from(rustix::net::getsockname(&socket)?)?;
-    Ok((socket, bound.port()))
+    let bound = socket.local_addr()?.as_socket();
+    let port = bound.map(|bound| bound.port()).ok_or(io::ErrorKind::InvalidData)?;
+    Ok((socket.into(), port))
 }
 
 /// Begins to connect. A socket that listens on this machine is connected when this returns, and a
 /// port without one refuses at once.
 pub(crate) fn call(address: SocketAddr) -> io::Result<TcpStream> {
-    let family = if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 };
-    let socket = stream_socket(family)?;
-    rustix::io::ioctl_fionbio(&socket, true)?;
-    match rustix::net::connect(&socket, &address) {
-        Ok(()) | Err(rustix::io::Errno::INPROGRESS) => Ok(TcpStream::from(socket)),
-        Err(error) => Err(error.into()),
+    let socket = stream_socket(address)?;
+    socket.set_nonblocking(true)?;
+    match socket.connect(&address.into()) {
+        Err(error) if error.raw_os_error() != Some(libc::EINPROGRESS) => Err(error),
+        _ => Ok(socket.into()),
     }
 }
 
-/// A TCP socket that is closed on exec.
-pub(crate) fn stream_socket(family: AddressFamily) -> io::Result<OwnedFd> {
-    #[cfg(target_os = "linux")]
-    let socket = rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::CLOEXEC, None)?;
-    #[cfg(not(target_os = "linux"))]
-    let socket = {
-        let socket =
-            rustix::net::socket_with(family, SocketType::STREAM, SocketFlags::empty(), None)?;
-        rustix::io::fcntl_setfd(&socket, rustix::io::FdFlags::CLOEXEC)?;
-        socket
-    };
-    Ok(socket)
+/// A TCP socket for this kind of address, closed on exec.
+pub(crate) fn stream_socket(address: SocketAddr) -> io::Result<Socket> {
+    Socket::new(Domain::for_address(address), Type::STREAM, None)
 }
 
 #[cfg(test)]

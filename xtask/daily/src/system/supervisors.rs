@@ -11,16 +11,21 @@ use rustix::process::geteuid;
 use crate::system::proc;
 
 /// The name of the thread of a guardian, which has the command line of its supervisor.
-pub(crate) const GUARDIAN: &std::ffi::CStr = c"xtask-guardian";
+pub(crate) const GUARDIAN: &str = "xtask-guardian";
 
 /// The name of the thread of a sweeper that the guardian forked.
-pub(crate) const SWEEPER: &std::ffi::CStr = c"xtask-sweeper";
+pub(crate) const SWEEPER: &str = "xtask-sweeper";
 
 /// The name of the control socket in the folder of a stack's sockets.
 pub(crate) const CONTROL: &str = "control";
 
 /// A listening socket in the fourth column of `/proc/net/unix`.
 const LISTENING: &str = "00010000";
+
+/// Gives the thread that calls it the name of a companion.
+pub(crate) fn be_called(companion: &str) {
+    let _ = std::fs::write("/proc/thread-self/comm", companion);
+}
 
 /// A supervisor, by the command line that it was started with.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -65,7 +70,7 @@ fn parse(pid: i32, arguments: &[String]) -> Option<SupervisorProcess> {
 
 fn is_companion(pid: i32) -> bool {
     let name = proc::name(pid);
-    [GUARDIAN, SWEEPER].iter().any(|companion| name.as_bytes() == companion.to_bytes())
+    [GUARDIAN, SWEEPER].iter().any(|companion| name == **companion)
 }
 
 /// The path of the control socket that the supervisor of the stack with this short name listens

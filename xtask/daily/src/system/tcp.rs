@@ -8,12 +8,12 @@
 #[cfg(target_os = "linux")]
 mod diag;
 
-use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::File;
 use std::io::{BufRead as _, BufReader};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Socket {
@@ -138,7 +138,7 @@ pub(crate) fn listens_in(pid: u32, port: u16) -> Option<bool> {
 }
 
 /// The listening Unix sockets of this network namespace, by inode.
-pub(crate) fn listening_unix() -> BTreeMap<u64, String> {
+pub(crate) fn listening_unix() -> SortedMap<u64, String> {
     let listener = |line: String| {
         let mut words = line.split_ascii_whitespace().skip(3);
         let accepts = words.next()? == "00010000";
@@ -150,8 +150,8 @@ pub(crate) fn listening_unix() -> BTreeMap<u64, String> {
 }
 
 /// How many callers wait unaccepted on each listening port of this network namespace.
-pub(crate) fn waiting_callers() -> BTreeMap<u16, u32> {
-    let mut waiting: BTreeMap<u16, u32> = BTreeMap::new();
+pub(crate) fn waiting_callers() -> SortedMap<u16, u32> {
+    let mut waiting: SortedMap<u16, u32> = SortedMap::new();
     for listener in listening() {
         let of_port = waiting.entry(listener.local.port()).or_default();
         *of_port = of_port.saturating_add(listener.received);

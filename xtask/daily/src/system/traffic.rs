@@ -6,9 +6,9 @@
 //! to list every connection of this machine. It is prepared where the runs are known, and can run
 //! on another thread.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::net::SocketAddr;
 use std::sync::Arc;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use xtask_core::calls::{Call, CallState};
 use xtask_core::stack::ServiceAddress;
@@ -25,28 +25,30 @@ use crate::system::tcp::{self, Socket, SocketState};
 pub(crate) struct Traffic {
     /// How many callers wait unaccepted on each listening port, without the supervisor's own
     /// queued requests; empty if the system does not show it.
-    pub(crate) waiting: BTreeMap<u16, u32>,
+    pub(crate) waiting: SortedMap<u16, u32>,
     pub(crate) calls: Vec<Call>,
     /// Where runs listen that do not listen at all of their own addresses.
-    pub(crate) elsewhere: BTreeMap<Name, Vec<String>>,
+    pub(crate) elsewhere: SortedMap<Name, Vec<String>>,
     /// The process of each run that a signal has stopped.
-    pub(crate) stopped: BTreeMap<Name, i32>,
+    pub(crate) stopped: SortedMap<Name, i32>,
     /// Other programs at the other `localhost` of services.
-    pub(crate) strangers: BTreeMap<Name, Vec<String>>,
+    pub(crate) strangers: SortedMap<Name, Vec<String>>,
 }
 
 pub(crate) struct TrafficQuery {
     pub(crate) leaders: Vec<(Arc<Leader>, Name)>,
     pub(crate) addresses: Vec<ServiceAddress>,
     /// How many requests of this process are queued on each port.
-    pub(crate) queued: BTreeMap<u16, u32>,
+    pub(crate) queued: SortedMap<u16, u32>,
 }
 
 impl TrafficQuery {
     pub(crate) fn run(self) -> Traffic {
         let mut waiting = tcp::waiting_callers();
         for (port, own) in &self.queued {
-            waiting.entry(*port).and_modify(|all| *all = all.saturating_sub(*own));
+            if let Some(all) = waiting.get_mut(port) {
+                *all = all.saturating_sub(*own);
+            }
         }
         let runs = self.runs();
         let stopped = stopped(&runs);
@@ -75,7 +77,7 @@ impl TrafficQuery {
 }
 
 /// The process of each run that a signal has stopped.
-fn stopped(runs: &[RunPids]) -> BTreeMap<Name, i32> {
+fn stopped(runs: &[RunPids]) -> SortedMap<Name, i32> {
     runs.iter().filter_map(|(name, pids)| Some((name.clone(), stopped_of(pids)?))).collect()
 }
 
@@ -91,7 +93,7 @@ fn between(runs: &[RunPids], addresses: &[ServiceAddress]) -> Vec<Call> {
         return Vec::new();
     }
     let outgoing = outgoing(&tcp::all(), addresses);
-    let mut found: BTreeMap<(Name, Name), CallState> = BTreeMap::new();
+    let mut found: SortedMap<(Name, Name), CallState> = SortedMap::new();
     if outgoing.is_empty() {
         return Vec::new();
     }
@@ -107,9 +109,9 @@ fn between(runs: &[RunPids], addresses: &[ServiceAddress]) -> Vec<Call> {
 }
 
 /// The connections to one of the addresses, by the inode of the caller's socket.
-fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> BTreeMap<u64, Outgoing> {
+fn outgoing(sockets: &[Socket], addresses: &[ServiceAddress]) -> SortedMap<u64, Outgoing> {
     let ends = |socket: &Socket| (canonical(socket.local), canonical(socket.remote));
-    let unaccepted: BTreeSet<(SocketAddr, SocketAddr)> =
+    let unaccepted: SortedSet<(SocketAddr, SocketAddr)> =
         sockets.iter().filter(|socket| is_unaccepted(socket)).map(ends).collect();
     let to = |called: SocketAddr| addresses.iter().find(|address| is_at(address, called));
     let call = |socket: &Socket| {
@@ -215,8 +217,11 @@ mod tests {
     fn sockets_are_listed_only_if_they_are_asked_for() {
         let listener = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
         let port = listener.local_addr().unwrap().port();
-        let query =
-            || TrafficQuery { leaders: Vec::new(), addresses: Vec::new(), queued: BTreeMap::new() };
+        let query = || TrafficQuery {
+            leaders: Vec::new(),
+            addresses: Vec::new(),
+            queued: SortedMap::new(),
+        };
         assert!(query().run().waiting.contains_key(&port));
         assert!(query().without_sockets().waiting.is_empty());
     }

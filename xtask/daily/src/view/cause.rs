@@ -1,7 +1,7 @@
 //! What a run printed that explains its end, and the dependency that its service may miss.
 
-use std::collections::BTreeSet;
 use std::fmt::Write as _;
+use xtask_core::sorted::SortedSet;
 
 use xtask_client::escapes::{self, Keep};
 use xtask_client::logs::Record;
@@ -65,7 +65,7 @@ fn undeclared_dependency(
     let planned = plan.service(service)?;
     let is_part = |c: char| c.is_ascii_uppercase() || c.is_ascii_digit() || c == '_';
     let words = lines.iter().flat_map(|line| line.split(|c| !is_part(c)));
-    let declared: BTreeSet<&Name> = planned.edges().chain([service]).collect();
+    let declared: SortedSet<&Name> = planned.edges().chain([service]).collect();
     words
         .filter(|word| ADDRESS.iter().any(|end| word.ends_with(end)))
         .filter(|word| !planned.env.contains_key(*word))
@@ -89,7 +89,7 @@ fn undeclared_dependency(
 
 /// Whether a service waits for another, directly or not.
 fn reaches(plan: &Plan, from: &Name, to: &Name) -> bool {
-    let (mut open, mut seen) = (vec![from], BTreeSet::new());
+    let (mut open, mut seen) = (vec![from], SortedSet::new());
     while let Some(name) = open.pop() {
         if name == to {
             return true;

@@ -1,6 +1,6 @@
 //! The variables of a service with their real values, for `env` alone.
 
-use std::collections::BTreeMap;
+use xtask_core::sorted::SortedMap;
 
 use xtask_core::plan::{Piece, Service};
 
@@ -8,7 +8,7 @@ use super::setting::Values;
 
 /// The variables of a service.
 pub struct Variables {
-    pub set: BTreeMap<String, String>,
+    pub set: SortedMap<String, String>,
     /// Those that hold a port which the stack has not chosen yet.
     pub unknown: Vec<String>,
     /// Those of `set` whose names no shell accepts.
@@ -17,7 +17,7 @@ pub struct Variables {
 
 impl Variables {
     pub fn of(values: &Values<'_>, service: &Service) -> Self {
-        let (mut set, mut unknown) = (BTreeMap::new(), Vec::new());
+        let (mut set, mut unknown) = (SortedMap::new(), Vec::new());
         for (name, setting) in &service.env {
             let is_known = |piece: &Piece| match piece {
                 Piece::Literal(_) => true,
@@ -34,7 +34,7 @@ impl Variables {
 }
 
 /// A line `export NAME='VALUE'` for each variable with a name that a shell accepts.
-pub(crate) fn shell_lines(set: &BTreeMap<String, String>) -> String {
+pub(crate) fn shell_lines(set: &SortedMap<String, String>) -> String {
     let line = |(name, value): (&String, &String)| {
         format!("export {name}='{}'\n", value.replace('\'', "'\\''"))
     };
@@ -53,7 +53,7 @@ mod tests {
     #[test]
     fn each_value_is_quoted_for_a_shell() {
         let lines = |name: &str, value: &str| {
-            shell_lines(&BTreeMap::from([(name.to_owned(), value.to_owned())]))
+            shell_lines(&SortedMap::from([(name.to_owned(), value.to_owned())]))
         };
         assert_eq!(lines("A", "$HOME `ls` \\"), "export A='$HOME `ls` \\'\n");
         assert_eq!(lines("A_1", "it's"), "export A_1='it'\\''s'\n");

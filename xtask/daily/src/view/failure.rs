@@ -3,8 +3,9 @@
 //! The caller passes the causes from the logs. A service that failed only because of another one
 //! is listed with that one.
 
-use std::collections::{BTreeMap, BTreeSet, VecDeque};
+use std::collections::VecDeque;
 use std::fmt::Write;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::plan::{Plan, Service};
@@ -26,7 +27,7 @@ const ENDED_WELL: &str = "exited with status 0";
 pub(crate) fn failures(
     plan: &Plan,
     services: &[&ServiceSnapshot],
-    causes: &BTreeMap<Name, Cause>,
+    causes: &SortedMap<Name, Cause>,
 ) -> String {
     let mut out = String::new();
     let dependents = waiting_dependents(plan, services);
@@ -178,10 +179,10 @@ fn hint(plan: &Plan, service: &ServiceSnapshot) -> Option<String> {
 }
 
 /// For each service its waiting dependents, in order of the plan.
-type Dependents<'a> = BTreeMap<&'a Name, Vec<&'a Name>>;
+type Dependents<'a> = SortedMap<&'a Name, Vec<&'a Name>>;
 
 fn waiting_dependents<'a>(plan: &'a Plan, services: &[&ServiceSnapshot]) -> Dependents<'a> {
-    let held_up: BTreeSet<&Name> =
+    let held_up: SortedSet<&Name> =
         services.iter().filter(|s| is_held_up(s)).map(|service| &service.name).collect();
     let mut dependents = Dependents::new();
     for planned in plan.services.iter().filter(|planned| held_up.contains(&planned.name)) {
@@ -196,7 +197,7 @@ fn waiting_dependents<'a>(plan: &'a Plan, services: &[&ServiceSnapshot]) -> Depe
 fn held_up_by<'a>(dependents: &Dependents<'a>, name: &Name) -> Vec<&'a Name> {
     let next = |name: &Name| dependents.get(name).into_iter().flatten().copied();
     let mut found: Vec<&Name> = Vec::new();
-    let mut seen: BTreeSet<&Name> = BTreeSet::new();
+    let mut seen: SortedSet<&Name> = SortedSet::new();
     let mut queue: VecDeque<&Name> = next(name).collect();
     while let Some(waiting) = queue.pop_front() {
         if seen.insert(waiting) {
@@ -231,7 +232,7 @@ mod tests {
         let api = failed("api", Failure::Dependency, "`db` failed");
         let web = service("web", Phase::Waiting);
         let records = vec!["t 1 e no disk".to_string()];
-        let logs = BTreeMap::from([("db".into(), Cause { records, hint: None })]);
+        let logs = SortedMap::from([("db".into(), Cause { records, hint: None })]);
         let text =
             anstream::adapter::strip_str(&failures(&plan, &[&db, &api, &web], &logs)).to_string();
         assert_eq!(
@@ -252,7 +253,7 @@ mod tests {
         let plan = plan(&edges);
         let mut states = vec![failed("db", Failure::Start, "it ended with exit code 1")];
         states.extend(names.iter().map(|name| service(name, Phase::Waiting)));
-        let text = failures(&plan, &states.iter().collect::<Vec<_>>(), &BTreeMap::new());
+        let text = failures(&plan, &states.iter().collect::<Vec<_>>(), &SortedMap::new());
         assert!(text.contains("`s17` is waiting on it") && !text.contains("`s18`"), "{text}");
         assert!(text.contains("  and 22 more\n"), "{text}");
     }
@@ -262,7 +263,7 @@ mod tests {
         let mut plan = plan(&[("db", &[])]);
         plan.stack = "e2e-7".to_string();
         let db = failed("db", Failure::Start, "it ended with exit code 1");
-        let text = failures(&plan, &[&db], &BTreeMap::new());
+        let text = failures(&plan, &[&db], &SortedMap::new());
         assert!(text.contains("`%xtask% logs db --stack e2e-7`"), "{text}");
     }
 
@@ -271,7 +272,7 @@ mod tests {
         let plan = plan(&[("db", &[])]);
         let mut db = failed("db", Failure::Start, "exited with status 0 before it was ready");
         db.started = true;
-        let text = failures(&plan, &[&db], &BTreeMap::new());
+        let text = failures(&plan, &[&db], &SortedMap::new());
         assert!(text.contains("runs in the foreground"), "{text}");
     }
 
@@ -279,10 +280,10 @@ mod tests {
     fn failed_build_does_not_repeat_cargo() {
         let plan = plan(&[("db", &[])]);
         let db = failed("db", Failure::Build, "its program could not be built");
-        let text = failures(&plan, &[&db], &BTreeMap::new());
+        let text = failures(&plan, &[&db], &SortedMap::new());
         assert!(!text.contains("its program"), "{text}");
         let db = failed("db", Failure::Build, "there is no `/t/db`");
-        let text = failures(&plan, &[&db], &BTreeMap::new());
+        let text = failures(&plan, &[&db], &SortedMap::new());
         assert!(text.contains("there is no `/t/db`"), "{text}");
     }
 
@@ -290,7 +291,7 @@ mod tests {
     fn held_port_hints_at_automatic_ports() {
         let plan = plan(&[("db", &[])]);
         let db = failed("db", Failure::Port, "port 5 is held by `python3` (pid 7)");
-        let text = failures(&plan, &[&db], &BTreeMap::new());
+        let text = failures(&plan, &[&db], &SortedMap::new());
         assert!(text.contains("port 5 is held by `python3` (pid 7)"), "{text}");
         assert!(text.contains("%xtask% up --ports auto"), "{text}");
     }

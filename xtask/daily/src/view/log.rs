@@ -3,8 +3,8 @@
 //! A service may print any terminal escape. Only colours pass, and only to an output with colours,
 //! so no line moves the cursor or renames the window. Each line resets its colours at its end.
 
-use std::collections::BTreeMap;
 use std::fmt::Write;
+use xtask_core::sorted::SortedMap;
 
 use xtask_client::escapes::{self, Keep};
 use xtask_client::logs::{End, Record, Stream, WATCH_LOG};
@@ -20,7 +20,7 @@ pub struct Prefixes {
     keep: Keep,
     /// Whether a time at the start of a line loses its date.
     shortens_times: bool,
-    services: BTreeMap<String, Prefix>,
+    services: SortedMap<String, Prefix>,
     width: usize,
 }
 
@@ -34,7 +34,7 @@ impl Prefixes {
     /// Creates prefixes for these services; others are added when they print.
     pub fn of<'a>(keep: Keep, names: impl IntoIterator<Item = &'a str>) -> Self {
         let mut prefixes =
-            Self { keep, shortens_times: false, services: BTreeMap::new(), width: 0 };
+            Self { keep, shortens_times: false, services: SortedMap::new(), width: 0 };
         for name in names.into_iter().filter(|name| *name != WATCH_LOG) {
             prefixes.add(name);
         }
@@ -101,7 +101,7 @@ impl Prefixes {
         let color = SERVICES[self.services.len() % SERVICES.len()];
         self.services.insert(service.to_string(), Prefix { color, text: String::new() });
         self.width = self.width.max(service.chars().count());
-        for (name, prefix) in &mut self.services {
+        for (name, prefix) in self.services.iter_mut() {
             let (width, color) = (self.width, prefix.color);
             prefix.text = match self.keep {
                 Keep::Colours => format!("{color}{name:width$} |{RESET} "),

@@ -3,8 +3,8 @@
 //! This module finds no problems and changes no wording.
 
 use std::borrow::Cow;
-use std::collections::BTreeMap;
 use std::ops::Range;
+use xtask_core::sorted::SortedMap;
 
 use annotate_snippets::{AnnotationKind, Group, Level, Renderer, Snippet};
 use serde::Serialize;
@@ -128,11 +128,11 @@ pub fn json(problems: &[Problem], texts: Texts<'_>) -> Vec<ProblemJson> {
 }
 
 /// The texts of the files in problems, each read once.
-struct Files(BTreeMap<String, String>);
+struct Files(SortedMap<String, String>);
 
 impl Files {
     fn read(problems: &[Problem], texts: Texts<'_>) -> Self {
-        let mut files = BTreeMap::new();
+        let mut files = SortedMap::new();
         for label in problems.iter().flat_map(|problem| &problem.labels) {
             let file = &label.span.file;
             if !files.contains_key(file) {

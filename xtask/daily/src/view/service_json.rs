@@ -3,8 +3,8 @@
 //! Names and meanings are stable here. The plan itself has no stable format: it is exchanged only
 //! between client and supervisor of one version.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 use serde::Serialize;
 use xtask_core::plan::{
@@ -28,7 +28,7 @@ pub(crate) struct ServiceJson {
     placement: Placement,
     args: Vec<SettingJson>,
     /// The variables that the plan sets, by name; the rest is the caller's environment.
-    env: BTreeMap<String, SettingJson>,
+    env: SortedMap<String, SettingJson>,
     /// The working folder, absolute.
     cwd: String,
     ports: Vec<PortJson>,

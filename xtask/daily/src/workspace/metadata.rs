@@ -2,10 +2,10 @@
 //!
 //! It calls the cargo that called this program, or the first in `PATH`.
 
-use std::collections::BTreeMap;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use xtask_core::sorted::SortedMap;
 
 use serde::Deserialize;
 use serde::de::IgnoredAny;
@@ -31,7 +31,7 @@ pub struct Package {
     pub manifest_path: PathBuf,
     pub default_run: Option<String>,
     pub targets: Vec<Target>,
-    pub features: BTreeMap<String, IgnoredAny>,
+    pub features: SortedMap<String, IgnoredAny>,
 }
 
 /// A library, a program or a test of a package.

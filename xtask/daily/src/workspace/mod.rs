@@ -11,10 +11,10 @@ pub mod secret;
 pub mod target_folder;
 mod unreadable;
 
-use std::collections::BTreeMap;
 use std::fs;
 use std::io;
 use std::path::{Path, PathBuf};
+use xtask_core::sorted::SortedMap;
 
 use xtask_core::manifest::{Binary, Package, Workspace};
 use xtask_core::problem::Problem;
@@ -112,8 +112,8 @@ pub fn read(
 }
 
 /// The members of the workspace, by the path of the manifest.
-fn packages(metadata: &Metadata, lock: &str) -> BTreeMap<PathBuf, Package> {
-    let mut out = BTreeMap::new();
+fn packages(metadata: &Metadata, lock: &str) -> SortedMap<PathBuf, Package> {
+    let mut out = SortedMap::new();
     for package in &metadata.packages {
         let name = package.name.clone();
         let id = package.id.clone();

@@ -3,10 +3,10 @@
 //! The core decides. This file gives it the files that it asks for, and checks regular
 //! expressions.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::fs;
 use std::io::{self, Read};
 use std::os::unix::fs::OpenOptionsExt;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use rustix::fs::OFlags;
 
@@ -83,7 +83,7 @@ fn read_text(path: &str) -> Result<String, Unreadable> {
 /// Drops the other problems of files that are not TOML, because their values are
 /// incomplete.
 fn without_consequences(problems: &mut Vec<Problem>) {
-    let broken: BTreeSet<String> = problems
+    let broken: SortedSet<String> = problems
         .iter()
         .filter(|problem| problem.code == Code::Syntax)
         .flat_map(|problem| problem.labels.iter().map(|label| label.span.file.clone()))
@@ -96,7 +96,7 @@ fn without_consequences(problems: &mut Vec<Problem>) {
 
 /// The caller's environment, as far as it is UTF-8, without the variables that cargo or an
 /// outer supervisor set for this program.
-pub(crate) fn shell() -> BTreeMap<String, String> {
+pub(crate) fn shell() -> SortedMap<String, String> {
     std::env::vars_os()
         .filter_map(|(name, value)| Some((name.into_string().ok()?, value.into_string().ok()?)))
         .filter(|(name, _)| !is_cargo_variable(name) && !is_service_manager_variable(name))

@@ -5,11 +5,11 @@
 //! of each program in a `.d` file. Workspaces without a package in common may share a
 //! directory. The caller decides whether to build.
 
-use std::collections::BTreeSet;
 use std::fs::{self, File};
 use std::io::{self, Read, Write};
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
+use xtask_core::sorted::SortedSet;
 
 use rustix::fs::{FlockOperation, flock};
 use xtask_client::sources;
@@ -77,7 +77,7 @@ fn roots_file(target: &Path) -> io::Result<File> {
     Ok(file)
 }
 
-fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
+fn read_roots(file: &mut File) -> io::Result<SortedSet<PathBuf>> {
     let mut text = String::new();
     file.read_to_string(&mut text)?;
     Ok(text.lines().filter_map(|line| serde_json::from_str(line).ok()).collect())
@@ -85,15 +85,15 @@ fn read_roots(file: &mut File) -> io::Result<BTreeSet<PathBuf>> {
 
 /// The roots to which the sources of a package's programs belong, from cargo's `.d` files: of each
 /// source the innermost folder with the package, because a worktree may be inside another one.
-fn compiled_by(target: &Path, profile: &str, package: &Built) -> BTreeSet<PathBuf> {
+fn compiled_by(target: &Path, profile: &str, package: &Built) -> SortedSet<PathBuf> {
     let folders = program_folders(target, profile);
     let programs = folders
         .iter()
         .flat_map(|folder| package.binaries.iter().map(move |binary| folder.join(binary)));
     let sources: Vec<PathBuf> = programs.flat_map(|program| sources::listed(&program)).collect();
     let ancestors = sources.iter().flat_map(|source| source.ancestors().skip(1));
-    let ancestors: BTreeSet<&Path> = ancestors.collect();
-    let roots: BTreeSet<&Path> = ancestors.into_iter().filter(|root| has(root, package)).collect();
+    let ancestors: SortedSet<&Path> = ancestors.collect();
+    let roots: SortedSet<&Path> = ancestors.into_iter().filter(|root| has(root, package)).collect();
     let innermost = sources.iter().filter_map(|source| {
         let mut ancestors = source.ancestors();
         ancestors.find(|root| roots.contains(root)).map(Path::to_path_buf)

@@ -3,7 +3,7 @@
 //! `adoption` decides what follows from a difference. Of the variables in the plan, only
 //! addresses and data locations count: a verbose log does not make another service.
 
-use alloc::collections::BTreeMap;
+use crate::sorted::SortedMap;
 use alloc::format;
 use alloc::string::{String, ToString};
 use alloc::vec::Vec;
@@ -157,7 +157,11 @@ impl ExpectedProcess {
 impl ExpectedProcess {
     /// Whether a missing variable only repeats an address that others hold. A program reads either
     /// the whole address, or host and port.
-    fn is_known_otherwise(&self, missing: &Expected, variables: &BTreeMap<String, String>) -> bool {
+    fn is_known_otherwise(
+        &self,
+        missing: &Expected,
+        variables: &SortedMap<String, String>,
+    ) -> bool {
         let Some(wanted) = &missing.address else { return false };
         let is_right = |other: &Expected| variables.get(&other.name) == Some(&other.value);
         let known = |matches: &dyn Fn(&Address) -> bool| {

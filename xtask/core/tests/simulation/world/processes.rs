@@ -1,10 +1,10 @@
 //! Simulates the processes of runs: start, pings, signals and exit.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
 
 use xtask_core::calls::{Call, CallState};
 use xtask_core::plan::Service;
+use xtask_core::sorted::SortedMap;
 use xtask_core::stack::{Event, Exit, Run};
 use xtask_core::terms::{Kind, Name};
 
@@ -69,7 +69,7 @@ impl World {
             let others = self.processes.keys().map(|(other, _)| other.clone());
             let call = |to| Call { from: name.clone(), to, state: CallState::Waiting };
             let calls = others.map(call).collect();
-            self.soon(started, 0..40_000, Event::Calls { calls, elsewhere: BTreeMap::new() });
+            self.soon(started, 0..40_000, Event::Calls { calls, elsewhere: SortedMap::new() });
         }
         if self.fault(10) {
             let by = self.random.millis(0..60_000);

@@ -3,7 +3,7 @@
 //! It reads the supervisor's messages. A run that a test stopped, or killed through its handle, is
 //! not a crash.
 
-use std::collections::BTreeSet;
+use xtask_core::sorted::SortedSet;
 
 use serde::Serialize;
 use xtask_client::connection::update;
@@ -26,14 +26,14 @@ pub(crate) struct Crash {
 pub(crate) struct Crashes {
     snapshot: Snapshot,
     /// Runs with an injected fault, and runs that were counted.
-    excused: BTreeSet<(Name, Run)>,
+    excused: SortedSet<(Name, Run)>,
     found: Vec<Crash>,
 }
 
 impl Crashes {
     /// Collects crashes after this state.
     pub(crate) fn since(snapshot: Snapshot) -> Self {
-        Self { snapshot, excused: BTreeSet::new(), found: Vec::new() }
+        Self { snapshot, excused: SortedSet::new(), found: Vec::new() }
     }
 
     pub(crate) fn apply(&mut self, reply: Reply) {

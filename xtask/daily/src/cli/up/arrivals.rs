@@ -8,8 +8,8 @@
 //! ended. But a clue, such as processes left in the background, tells that this was no success.
 //! With any other status the service fails, which needs no look.
 
-use std::collections::BTreeMap;
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
 use xtask_client::snapshot::{Phase, ServiceSnapshot};
@@ -21,7 +21,7 @@ const LOOK_AGAIN: Duration = Duration::from_millis(250);
 
 /// The services to look at again, each with its latest run.
 #[derive(Debug, Default)]
-pub(super) struct Arrivals(BTreeMap<Name, Passive>);
+pub(super) struct Arrivals(SortedMap<Name, Passive>);
 
 /// A service whose readiness rests on no answer.
 #[derive(Debug)]

@@ -3,7 +3,7 @@
 //!
 //! The supervisor starts and stops the services.
 
-use std::collections::BTreeMap;
+use xtask_core::sorted::SortedMap;
 
 use anyhow::bail;
 use tokio::time::{Instant, sleep_until};
@@ -317,7 +317,7 @@ impl<'a> BringUp<'a> {
 
 fn services_of<'a>(plan: &Plan, snapshot: &'a Snapshot) -> Vec<&'a ServiceSnapshot> {
     // Called for each event: a search of all services for each would be slow in large stacks.
-    let known: BTreeMap<_, _> =
+    let known: SortedMap<_, _> =
         snapshot.services.iter().map(|service| (&service.name, service)).collect();
     plan.services.iter().filter_map(|service| known.get(&service.name).copied()).collect()
 }

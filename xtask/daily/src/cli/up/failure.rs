@@ -1,7 +1,7 @@
 //! Reports why services failed during an `up`, and chooses its exit code.
 
-use std::collections::BTreeMap;
 use std::io;
+use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
 use xtask_client::StackPaths;
@@ -65,7 +65,7 @@ pub(crate) async fn report(up: &mut BringUp<'_>, paths: &StackPaths) -> anyhow::
         }
     }
     let services = up.services();
-    let mut causes = BTreeMap::new();
+    let mut causes = SortedMap::new();
     for service in services.iter().filter(|service| is_cause(service) && has_log(service)) {
         let lines = closing_lines(&paths.log(&service.name), failed_run(service), LAST_LINES)?;
         let cause = Cause::of(up.plan, &up.known, &service.name, lines);

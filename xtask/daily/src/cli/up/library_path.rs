@@ -7,11 +7,11 @@
 //! the answer is kept in the target directory. It counts as long as it is in the toolchain that
 //! rustup has chosen for this command.
 
-use std::collections::BTreeSet;
 use std::ffi::OsString;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Stdio;
+use xtask_core::sorted::SortedSet;
 
 use tokio::process::Command;
 use tokio::task::JoinHandle;
@@ -25,7 +25,7 @@ pub struct LibraryPath {
     target_directory: PathBuf,
     build_directory: PathBuf,
     /// What build scripts named: `KIND=PATH` or `PATH`.
-    native: BTreeSet<String>,
+    native: SortedSet<String>,
     rust: Rust,
 }
 
@@ -49,7 +49,7 @@ impl LibraryPath {
         Self {
             target_directory: files.target_directory.clone(),
             build_directory: files.build_directory.clone(),
-            native: BTreeSet::new(),
+            native: SortedSet::new(),
             rust,
         }
     }
@@ -144,7 +144,7 @@ mod tests {
         LibraryPath {
             target_directory: "/w/target".into(),
             build_directory: "/w/build".into(),
-            native: BTreeSet::new(),
+            native: SortedSet::new(),
             rust: Rust::Known(Some("/rust/lib".to_owned())),
         }
     }

@@ -2,8 +2,8 @@
 //!
 //! The views word the lines.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::time::Duration;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use tokio::time::{Instant, timeout};
 use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
@@ -62,9 +62,9 @@ pub struct Reporter {
     /// causes and logs.
     reports_failures: bool,
     /// Services with a reported log trouble.
-    troubled: BTreeSet<Name>,
+    troubled: SortedSet<Name>,
     /// Services of which an early end was explained.
-    explained: BTreeSet<Name>,
+    explained: SortedSet<Name>,
     /// Whether the command continues, and silently, after a broken pipe.
     survives_broken_pipe: bool,
 }
@@ -82,8 +82,8 @@ impl Reporter {
             waiting_report_at: began + FIRST_SILENCE,
             reported_wait: None,
             reports_failures: false,
-            troubled: BTreeSet::new(),
-            explained: BTreeSet::new(),
+            troubled: SortedSet::new(),
+            explained: SortedSet::new(),
             survives_broken_pipe,
         };
         reporter.event(UpEvent::Plan {
@@ -210,7 +210,7 @@ impl Reporter {
     }
 
     /// Reports other programs that callers of `localhost` may reach instead of a service.
-    pub fn strangers(&mut self, found: &BTreeMap<Name, Vec<String>>) {
+    pub fn strangers(&mut self, found: &SortedMap<Name, Vec<String>>) {
         for (name, strangers) in found {
             self.line((WARN, "Warning", format!("{name}: {}", strangers.join("; "))));
         }

@@ -1,7 +1,7 @@
 //! Refuses to build in a target directory where another worktree builds the same packages.
 
-use std::collections::BTreeSet;
 use std::path::Path;
+use xtask_core::sorted::SortedSet;
 
 use xtask_core::plan::Program;
 
@@ -29,7 +29,7 @@ pub fn refuse_shared(loaded: &Loaded, profile: &str, command: &'static str) -> R
 
 /// The packages of the plan's programs, built or not.
 fn packages(loaded: &Loaded) -> Vec<Built> {
-    let programs: BTreeSet<(&str, &str)> = loaded
+    let programs: SortedSet<(&str, &str)> = loaded
         .plan
         .services
         .iter()

@@ -1,6 +1,6 @@
 //! Notes when programs were built and services were ready during an `up`, and keeps the result.
 
-use std::collections::BTreeMap;
+use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
 use xtask_client::StackPaths;
@@ -20,8 +20,8 @@ pub(super) struct Timeline {
     build: Option<Build>,
     /// Whether every program so far was up to date.
     is_fresh: bool,
-    built: BTreeMap<Name, u64>,
-    ready: BTreeMap<Name, Ready>,
+    built: SortedMap<Name, u64>,
+    ready: SortedMap<Name, Ready>,
 }
 
 /// A run that became ready.
@@ -43,8 +43,8 @@ impl Timeline {
             build_from_ms: None,
             build: None,
             is_fresh: true,
-            built: BTreeMap::new(),
-            ready: BTreeMap::new(),
+            built: SortedMap::new(),
+            ready: SortedMap::new(),
         }
     }
 

@@ -7,6 +7,7 @@
 use std::io;
 use std::net::SocketAddr;
 
+use socket2::SockRef;
 use tokio::net::{TcpListener, TcpSocket, TcpStream};
 use tokio::task::JoinSet;
 
@@ -45,8 +46,8 @@ fn listen(address: SocketAddr) -> io::Result<TcpListener> {
     socket.set_reuseaddr(true)?;
     #[cfg(target_os = "linux")]
     match address {
-        SocketAddr::V4(_) => rustix::net::sockopt::set_ip_freebind(&socket, true)?,
-        SocketAddr::V6(_) => rustix::net::sockopt::set_ipv6_freebind(&socket, true)?,
+        SocketAddr::V4(_) => SockRef::from(&socket).set_freebind_v4(true)?,
+        SocketAddr::V6(_) => SockRef::from(&socket).set_freebind_v6(true)?,
     }
     socket.bind(address)?;
     socket.listen(1024)

@@ -4,12 +4,11 @@
 //! Each is created when the first container needs it, and carries the stack's labels. This
 //! file starts no container.
 
-use std::collections::BTreeMap;
-use std::collections::btree_map::Entry;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::sync::{Mutex, PoisonError};
+use xtask_core::sorted::SortedMap;
 
 use tokio::sync::OnceCell;
 use xtask_core::stack::Artifact;
@@ -34,9 +33,9 @@ pub(crate) struct StackContainers {
     engine: OnceCell<Engine>,
     network: OnceCell<Network>,
     /// By target; none if the process itself listens in the network.
-    forwarders: tokio::sync::Mutex<BTreeMap<SocketAddr, Option<Forwarder>>>,
+    forwarders: tokio::sync::Mutex<SortedMap<SocketAddr, Option<Forwarder>>>,
     /// Image names by kept program, with the request that they fulfil.
-    images: Mutex<BTreeMap<String, (ImageWanted, String)>>,
+    images: Mutex<SortedMap<String, (ImageWanted, String)>>,
     /// How many commands that create objects have not reported a result.
     pending: AtomicUsize,
     ended: AtomicBool,
@@ -184,8 +183,9 @@ impl StackContainers {
             let failed =
                 |source| ContainerError::Forward { service: service(), port: *port, source };
             let target = socket::resolve(host, *port).map_err(failed)?;
-            if let Entry::Vacant(vacant) = forwarders.entry(target) {
-                vacant.insert(Forwarder::start(subnet, target).await.map_err(failed)?);
+            if !forwarders.contains_key(&target) {
+                let forwarder = Forwarder::start(subnet, target).await.map_err(failed)?;
+                forwarders.insert(target, forwarder);
             }
         }
         Ok(())

@@ -9,6 +9,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use socket2::SockRef;
 use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpStream;
 use xtask_core::terms::host::authority;
@@ -107,7 +108,7 @@ pub(crate) async fn finish(mut stream: TcpStream) {
     if let Ok(Ok(_)) = tokio::time::timeout(LONGEST_DRAIN, drained).await
         && answer.limit() > 0
     {
-        let _ = rustix::net::sockopt::set_socket_linger(&stream, Some(Duration::ZERO));
+        let _ = SockRef::from(&stream).set_linger(Some(Duration::ZERO));
     }
 }
 
@@ -151,8 +152,6 @@ fn not_http() -> io::Error {
 
 #[cfg(test)]
 mod tests {
-    use rustix::net::AddressFamily;
-
     use super::*;
     use crate::system::socket::stream_socket;
 
@@ -210,8 +209,8 @@ mod tests {
         // Without `SO_REUSEADDR` a connection in TIME_WAIT would hold the port for a minute.
         let bound = async {
             loop {
-                let socket = stream_socket(AddressFamily::INET).unwrap();
-                if rustix::net::bind(&socket, &address).is_ok() {
+                let socket = stream_socket(address).unwrap();
+                if socket.bind(&address.into()).is_ok() {
                     return;
                 }
                 tokio::time::sleep(Duration::from_millis(5)).await;

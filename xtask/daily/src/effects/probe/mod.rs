@@ -9,12 +9,12 @@ pub(crate) mod http;
 pub(crate) mod question;
 
 use std::io;
-use std::net::SocketAddr;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsFd;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use rustix::net::Shutdown;
+use socket2::SockRef;
 use tokio::task::JoinSet;
 use xtask_client::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
@@ -144,7 +144,7 @@ impl PollingProbe {
                 let address = within_timeout(resolve(host, *port)).await?;
                 let stream = within_timeout(http::connect(address)).await?;
                 // A server that greets its caller is heard out.
-                let _ = rustix::net::shutdown(&stream, Shutdown::Write);
+                let _ = SockRef::from(&stream).shutdown(Shutdown::Write);
                 task::spawn(http::finish(stream));
                 address
             }

@@ -6,10 +6,10 @@
 //! process. An adopted process is signalled through its pidfd only, and keeps running when the run
 //! is dropped. Its exit status is unknown, because only its parent receives that.
 
-use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
+use xtask_core::sorted::SortedMap;
 
 use tokio::task::JoinSet;
 use xtask_core::plan::Port;
@@ -95,7 +95,7 @@ impl World {
 
 /// The port holders that the last inspection of each service found.
 #[derive(Clone, Debug, Default)]
-pub(crate) struct HolderHandles(Arc<Mutex<BTreeMap<Name, HolderHandle>>>);
+pub(crate) struct HolderHandles(Arc<Mutex<SortedMap<Name, HolderHandle>>>);
 
 impl HolderHandles {
     fn keep(&self, service: &Name, found: Option<HolderHandle>) {

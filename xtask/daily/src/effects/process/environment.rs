@@ -3,11 +3,11 @@
 //! The supervisor's own context has the number 0. Each command adds the variables of its plan.
 
 use std::borrow::Cow;
-use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{CString, OsStr, OsString};
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use xtask_client::context::Context;
 use xtask_core::stack::Command;
@@ -26,14 +26,14 @@ pub(crate) const LIBRARY_PATH: &str = match cfg!(target_os = "macos") {
 #[derive(Debug)]
 pub(crate) struct Contexts {
     /// Each by its number. The supervisor's own is always there.
-    known: BTreeMap<u64, Arc<Context>>,
+    known: SortedMap<u64, Arc<Context>>,
     last: u64,
 }
 
 impl Contexts {
     /// The supervisor's own context.
     pub(crate) fn new(own: Context) -> Self {
-        Self { known: BTreeMap::from([(0, Arc::new(own))]), last: 0 }
+        Self { known: SortedMap::from([(0, Arc::new(own))]), last: 0 }
     }
 
     /// Keeps a context, and returns its number. Equal contexts have one number.
@@ -48,7 +48,7 @@ impl Contexts {
     }
 
     /// Drops every context but these and the supervisor's own.
-    pub(crate) fn retain(&mut self, used: &BTreeSet<u64>) {
+    pub(crate) fn retain(&mut self, used: &SortedSet<u64>) {
         self.known.retain(|number, _| *number == 0 || used.contains(number));
     }
 
@@ -91,7 +91,7 @@ impl Contexts {
         mark: &Mark,
     ) -> Vec<CString> {
         let base = self.of(command.context).variables.iter();
-        let mut all: BTreeMap<Cow<'_, OsStr>, Cow<'_, OsStr>> =
+        let mut all: SortedMap<Cow<'_, OsStr>, Cow<'_, OsStr>> =
             base.map(|(name, value)| (Cow::from(&name.0), Cow::from(&value.0))).collect();
         let mut set = |name: &str, value: OsString| {
             all.insert(Cow::Owned(name.into()), Cow::Owned(value));
@@ -197,7 +197,7 @@ mod tests {
         let first = contexts.keep(context(&[("A", "1")]));
         let second = contexts.keep(context(&[("A", "2")]));
         assert_eq!(contexts.keep(context(&[("A", "1")])), first);
-        contexts.retain(&BTreeSet::from([second]));
+        contexts.retain(&SortedSet::from([second]));
         assert_eq!(contexts.of(first), contexts.of(0));
         assert_ne!(contexts.keep(context(&[("A", "1")])), first);
     }

@@ -3,9 +3,9 @@
 //! Other code of this program waits for the children that it starts. A zombie is therefore reaped
 //! only after [`PAUSE`]. Running orphans are killed when the stack ends.
 
-use std::collections::BTreeSet;
 use std::io;
 use std::time::Duration;
+use xtask_core::sorted::SortedSet;
 
 use rustix::process::{Pid, Signal, kill_process};
 use tokio::signal::unix::{SignalKind, signal};
@@ -46,7 +46,7 @@ pub(crate) fn adopt() -> io::Result<()> {
 /// Returns whether all are gone, and no other orphan is left: one that changed its mark, which
 /// guardian or sweeper kills. A system that does not list children reports no orphans.
 pub(crate) fn end(marks: &Marks) -> bool {
-    let mut ending = BTreeSet::new();
+    let mut ending = SortedSet::new();
     for _ in 0..ROUNDS {
         let marked = marked(marks);
         for pid in marked.iter().filter_map(|pid| Pid::from_raw(*pid)) {
@@ -73,7 +73,7 @@ fn marked(marks: &Marks) -> Vec<i32> {
 
 /// Reaps orphans until there are no zombies. A signal that arrives meanwhile starts it again.
 async fn reap_until_none() {
-    let mut before = BTreeSet::new();
+    let mut before = SortedSet::new();
     loop {
         let mut now = zombie_orphans();
         for pid in now.intersection(&before) {

@@ -7,10 +7,10 @@
 //! SIGTERM reaches all members, as at a system's shutdown. Another stop signal reaches the leader's
 //! group and orphans: some servers give it another meaning in their children.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
+use xtask_core::sorted::{SortedMap, SortedSet};
 
 use rustix::process::Signal;
 use tokio::signal::unix::{SignalKind, signal};
@@ -48,7 +48,7 @@ enum Request {
 struct Stop {
     signal: Signal,
     /// Pid and start time of the members that received it.
-    received: BTreeSet<(i32, u64)>,
+    received: SortedSet<(i32, u64)>,
 }
 
 impl Reaper {
@@ -56,7 +56,7 @@ impl Reaper {
         let mut ended = signal(SignalKind::child())?;
         let (sender, requests) = unbounded_channel();
         task::spawn(async move {
-            let mut task = Task { requests, runs: BTreeMap::new(), exec_until: None };
+            let mut task = Task { requests, runs: SortedMap::new(), exec_until: None };
             while task.wait(&mut ended).await {
                 task.look();
             }
@@ -78,7 +78,7 @@ impl Reaper {
         let members = descendants(leader);
         // Once they are orphans, those without a mark would belong to no run.
         leader.known_members().keep(&members);
-        let mut stop = Stop { signal, received: BTreeSet::new() };
+        let mut stop = Stop { signal, received: SortedSet::new() };
         // Children first: on a terminal the end of a parent kills its children with SIGHUP.
         stop.send(members.iter().rev(), leader);
         leader.signal(signal);
@@ -98,7 +98,7 @@ impl Reaper {
 struct Task {
     requests: UnboundedReceiver<Request>,
     /// Runs that received a signal or whose leader has exited, by leader.
-    runs: BTreeMap<i32, EndingRun>,
+    runs: SortedMap<i32, EndingRun>,
     /// Until when looks are repeated because a process is in its exec.
     exec_until: Option<Instant>,
 }
@@ -252,7 +252,7 @@ mod tests {
     #[cfg(target_os = "linux")]
     fn one_look_serves_all_runs_that_end_together() {
         let (sender, requests) = unbounded_channel();
-        let mut task = Task { requests, runs: BTreeMap::new(), exec_until: None };
+        let mut task = Task { requests, runs: SortedMap::new(), exec_until: None };
         let leaders: Vec<_> = (0..100).map(|_| exited_leader()).collect();
         let mut answers = Vec::new();
         for leader in &leaders {

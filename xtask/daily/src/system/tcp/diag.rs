@@ -4,13 +4,13 @@
 //! milliseconds on a machine with much memory. This request walks the listeners only. A kernel that
 //! lacks it, and a sandbox that forbids it, give no answer; callers then read the tables.
 
+use std::io::{Read as _, Write as _};
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
-use std::os::fd::{AsFd, OwnedFd};
 use std::time::Duration;
 
-use rustix::net::{AddressFamily, RecvFlags, SendFlags, SocketFlags, SocketType, netlink};
+use socket2::{Domain, Protocol, Socket, Type};
 
-use super::{Socket, SocketState};
+use super::{Socket as Found, SocketState};
 
 /// `SOCK_DIAG_BY_FAMILY`: the type of the request and of each message that describes a socket.
 const BY_FAMILY: u16 = 20;
@@ -32,11 +32,11 @@ const REQUEST: usize = 56;
 const PART: usize = 32 * 1024;
 
 /// The sockets that listen on a port, or on any port; none if the kernel gives no answer.
-pub(super) fn listening(port: Option<u16>) -> Option<Vec<Socket>> {
+pub(super) fn listening(port: Option<u16>) -> Option<Vec<Found>> {
     let kernel = kernel()?;
     let mut found = Vec::new();
     let mut part = vec![0; PART];
-    for family in [AddressFamily::INET, AddressFamily::INET6] {
+    for family in [Domain::IPV4, Domain::IPV6] {
         ask(&kernel, &request(family, DUMP, port.unwrap_or(0)))?;
         while !receive(&kernel, &mut part, &mut found)? {}
     }
@@ -45,13 +45,9 @@ pub(super) fn listening(port: Option<u16>) -> Option<Vec<Socket>> {
 
 /// The socket that accepts connections to an address, one of them if several share it; none also
 /// if the kernel gives no answer.
-pub(super) fn acceptor(address: SocketAddr) -> Option<Socket> {
+pub(super) fn acceptor(address: SocketAddr) -> Option<Found> {
     let kernel = kernel()?;
-    let mut request = request(
-        if address.is_ipv4() { AddressFamily::INET } else { AddressFamily::INET6 },
-        ONE,
-        address.port(),
-    );
+    let mut request = request(Domain::for_address(address), ONE, address.port());
     let own = &mut request[HEADER + 12..];
     match address.ip() {
         IpAddr::V4(ip) => own[..4].copy_from_slice(&ip.octets()),
@@ -65,21 +61,22 @@ pub(super) fn acceptor(address: SocketAddr) -> Option<Socket> {
     found.pop()
 }
 
-fn kernel() -> Option<OwnedFd> {
-    let (kind, flags) = (SocketType::DGRAM, SocketFlags::CLOEXEC);
-    let protocol = Some(netlink::SOCK_DIAG);
-    rustix::net::socket_with(AddressFamily::NETLINK, kind, flags, protocol).ok()
+fn kernel() -> Option<Socket> {
+    let protocol = Protocol::from(libc::NETLINK_SOCK_DIAG);
+    let kernel = Socket::new(Domain::from(libc::AF_NETLINK), Type::DGRAM, Some(protocol)).ok()?;
+    // The kernel has its answer ready when the request returns.
+    kernel.set_nonblocking(true).ok()?;
+    Some(kernel)
 }
 
-fn ask(kernel: &OwnedFd, request: &[u8]) -> Option<()> {
-    let sent = rustix::net::send(kernel, request, SendFlags::empty()).ok()?;
+fn ask(mut kernel: &Socket, request: &[u8]) -> Option<()> {
+    let sent = kernel.write(request).ok()?;
     (sent == request.len()).then_some(())
 }
 
-/// Receives a part of an answer, which the kernel has ready. Returns whether it was the last one.
-fn receive(kernel: &OwnedFd, part: &mut [u8], found: &mut Vec<Socket>) -> Option<bool> {
-    let flags = RecvFlags::DONTWAIT | RecvFlags::TRUNC;
-    let (_, length) = rustix::net::recv(kernel.as_fd(), &mut *part, flags).ok()?;
+/// Receives a part of an answer. Returns whether it was the last one.
+fn receive(mut kernel: &Socket, part: &mut [u8], found: &mut Vec<Found>) -> Option<bool> {
+    let length = kernel.read(part).ok()?;
     let mut rest = part.get(..length)?;
     while !rest.is_empty() {
         let length = usize::try_from(u32_at(rest, 0)?).ok()?;
@@ -96,14 +93,14 @@ fn receive(kernel: &OwnedFd, part: &mut [u8], found: &mut Vec<Socket>) -> Option
 }
 
 /// A request for listeners of a family, on this port if it is not 0.
-fn request(family: AddressFamily, flags: u16, port: u16) -> [u8; HEADER + REQUEST] {
+fn request(family: Domain, flags: u16, port: u16) -> [u8; HEADER + REQUEST] {
     let mut request = [0; HEADER + REQUEST];
     let length = u32::try_from(request.len()).unwrap_or_default();
     request[..4].copy_from_slice(&length.to_ne_bytes());
     request[4..6].copy_from_slice(&BY_FAMILY.to_ne_bytes());
     request[6..8].copy_from_slice(&flags.to_ne_bytes());
     let body = &mut request[HEADER..];
-    body[0] = u8::try_from(family.as_raw()).unwrap_or_default();
+    body[0] = u8::try_from(i32::from(family)).unwrap_or_default();
     body[1] = TCP;
     body[4..8].copy_from_slice(&(1_u32 << LISTEN).to_ne_bytes());
     body[8..10].copy_from_slice(&port.to_be_bytes());
@@ -111,9 +108,9 @@ fn request(family: AddressFamily, flags: u16, port: u16) -> [u8; HEADER + REQUES
 }
 
 /// The socket that an `inet_diag_msg` describes.
-fn socket(message: &[u8]) -> Option<Socket> {
-    let is_four = i32::from(*message.first()?) == i32::from(AddressFamily::INET.as_raw());
-    Some(Socket {
+fn socket(message: &[u8]) -> Option<Found> {
+    let is_four = i32::from(*message.first()?) == libc::AF_INET;
+    Some(Found {
         local: SocketAddr::new(ip_at(message, 8, is_four)?, port_at(message, 4)?),
         remote: SocketAddr::new(ip_at(message, 24, is_four)?, port_at(message, 6)?),
         state: (message[1] == LISTEN).then_some(SocketState::Listening)?,

@@ -9,11 +9,11 @@
 pub(super) mod keys;
 pub(super) mod prompt;
 
-use std::collections::BTreeMap;
 use std::io;
 use std::os::fd::{AsFd as _, OwnedFd};
 use std::sync::Arc;
 use std::time::Duration;
+use xtask_core::sorted::SortedMap;
 
 use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
@@ -48,7 +48,7 @@ pub(super) enum LiveEvent {
 pub(crate) struct Live {
     terminal: Option<Terminal>,
     /// The phase and run of each service, and since when.
-    since: BTreeMap<Name, (Phase, u64, Instant)>,
+    since: SortedMap<Name, (Phase, u64, Instant)>,
     is_busy: bool,
     pub(super) prompt: Option<Prompt>,
     /// What the last line shows beside the services.
@@ -74,7 +74,7 @@ impl Live {
     pub(crate) fn off() -> Self {
         Self {
             terminal: None,
-            since: BTreeMap::new(),
+            since: SortedMap::new(),
             is_busy: false,
             prompt: None,
             states: Vec::new(),
