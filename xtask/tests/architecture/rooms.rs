@@ -27,6 +27,7 @@ pub(crate) const CORE: (&str, &Order) = (
         &["snapshot"],
         &["calls", "problem"],
         &["terms"],
+        &["sorted"],
     ],
 );
 
