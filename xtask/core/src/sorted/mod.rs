@@ -3,7 +3,7 @@
 //!
 //! The first `up` of a clone compiles the tool, and a B-tree is compiled again for each pair of
 //! types: it was a quarter of the code that this package and the supervisor compile to. A sorted
-//! vector needs a fifth of that, and is as fast for the sizes of a stack. An insertion moves what
+//! vector needs a tenth of that, and is as fast for the sizes of a stack. An insertion moves what
 //! follows it, so collections of ten thousands that arrive in no order belong into a B-tree.
 
 mod map;
