@@ -92,6 +92,13 @@
     return true;
   };
 
+  // Shows only the message of a page.
+  const showMessage = (text) => {
+    const others = new DOMParser().parseFromString(text, "text/html").getElementById("notices");
+    const notices = document.getElementById("notices");
+    if (notices && others) mergeChildren(notices, others);
+  };
+
   // Messages that the server cannot send
 
   const back = () => document.getElementById("connection")?.remove();
@@ -156,6 +163,7 @@
   // whether the change was made.
   const sendOnce = async (form, body) => {
     const focus = focusAfter(form);
+    const before = visits;
     const sent = [...form.elements].map((field) => [field, field.value]);
     let response, text;
     try {
@@ -176,6 +184,12 @@
       if (field.value !== value) continue;
       typed.delete(field);
       if (isDone && field.localName === "input") field.value = field.defaultValue;
+    }
+    if (visits !== before) {
+      // The person has gone on to another page meanwhile, and stays there.
+      showMessage(text);
+      read();
+      return true;
     }
     if (!show(text)) {
       location.href = response.url;
@@ -238,10 +252,18 @@
     if (event.target.localName === "input") typed.add(event.target);
   });
 
+  // How many links the person has followed.
+  let visits = 0;
+
   const visit = async (url, { push = true } = {}) => {
+    visits += 1;
+    const own = visits;
     try {
       const response = await fetch(url);
-      if (!response.ok || !show(await response.text())) {
+      const text = await response.text();
+      // A link that was followed later counts.
+      if (own !== visits) return;
+      if (!response.ok || !show(text)) {
         location.href = url;
         return;
       }
@@ -250,7 +272,7 @@
       field?.focus();
       field?.setSelectionRange(field.value.length, field.value.length);
     } catch {
-      location.href = url;
+      if (own === visits) location.href = url;
     }
   };
 

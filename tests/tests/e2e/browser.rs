@@ -94,6 +94,43 @@ async fn change_appears_in_another_window() {
     with_browser("change_appears_in_another_window", Options::default(), test).await;
 }
 
+/// The answer of a form may be slower than the page that the person asked for after it.
+#[tokio::test]
+async fn late_answer_leaves_the_page_that_was_chosen() {
+    let stack = harness::calm().await;
+    let page = page(&stack).await;
+    let test = |browser: Arc<Browser>| async move {
+        sign_up(&browser, &page).await;
+        add(&browser, "milk").await;
+        browser.expect(TITLES, &["milk"]).await;
+        // Keeps the answer of a form back until `answer` is called.
+        let hold = "const send = window.fetch; window.fetch = async (url, options) => {\
+            const response = await send(url, options);\
+            if (options?.method !== 'POST') return response;\
+            const text = await response.text();\
+            await new Promise((resolve) => { window.answer = resolve; });\
+            return { status: response.status, ok: response.ok, url: response.url,\
+                redirected: response.redirected, text: async () => text }; }";
+        browser.run(hold).await;
+        browser.click(".item .delete").await;
+        browser.expect(TITLES, &[]).await;
+        browser.click("#filters a:nth-child(3)").await;
+        browser.expect("#filters [aria-current]", &["Done\n0"]).await;
+        let filtered = browser.address().await;
+        let answered = "return new Promise((resolve) => { const look = () => {\
+            if (!window.answer) return setTimeout(look, 5);\
+            window.answer(); setTimeout(resolve); }; look(); })";
+        browser.run(answered).await;
+        browser.expect("#filters [aria-current]", &["Done\n0"]).await;
+        assert_eq!(browser.address().await, filtered);
+        // The message of the late answer is not lost, and it still works.
+        browser.click("#undo").await;
+        browser.click("#filters a:nth-child(1)").await;
+        browser.expect(TITLES, &["milk"]).await;
+    };
+    with_browser("late_answer_leaves_the_page_that_was_chosen", Options::default(), test).await;
+}
+
 #[tokio::test]
 async fn current_of_many_lists_is_in_view() {
     let stack = harness::calm().await;
