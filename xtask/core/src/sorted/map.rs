@@ -148,8 +148,9 @@ impl<'a, K: Ord, V> Entry<'a, K, V> {
     pub fn or_insert_with(self, make: impl FnOnce() -> V) -> &'a mut V {
         let Self { map, key } = self;
         let at = map.keys.find(&key).unwrap_or_else(|at| {
-            map.keys.values.insert(at, key);
+            // If `make` panics, neither of the two has changed.
             map.values.insert(at, make());
+            map.keys.values.insert(at, key);
             at
         });
         &mut map.values[at]
