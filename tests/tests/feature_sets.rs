@@ -45,6 +45,7 @@ fn no_library_is_compiled_twice() {
     let together: Vec<String> = together.chain(services).collect();
     let together: Vec<&str> = together.iter().map(String::as_str).collect();
     collect(&mut builds, "tool and services", &root, &together);
+    collect(&mut builds, "commands with tests", &root, &["build", "-p", "xtask-testing"]);
     collect(&mut builds, "rare commands", &root, &["build", "-p", "cargo-services"]);
     collect(&mut builds, "tests", &root, &["test", "--no-run", "-p", env!("CARGO_PKG_NAME")]);
 

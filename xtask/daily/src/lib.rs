@@ -2,8 +2,8 @@
 //!
 //! The tool knows the workspace only through Cargo and its metadata.
 //!
-//! Two programs are made of this library: `xtask` with the commands of every day, and
-//! `cargo-services`, which adds its own to them with [`run_with`]. What is public is what those
+//! Three programs are made of this library: `xtask` with the commands of every day, `xtask-testing`
+//! and `cargo-services`, which add theirs to them with [`run_with`]. What is public is what those
 //! commands use; no one else depends on it.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
@@ -23,19 +23,20 @@ pub mod workspace;
 
 use std::process::ExitCode;
 
-/// Runs the command that the arguments of this process name. Rare ones are executed by the
-/// program `cargo-services`, which cargo builds when one is first used.
+/// Runs the command that the arguments of this process name. One that is not of every day is
+/// executed by a program that cargo builds when it is first used.
 #[must_use]
 pub fn run() -> ExitCode {
-    let exit = match cli::Elsewhere::named() {
-        Some(command) => command.execute().unwrap_or_else(|error| cli::error::report(&error)),
-        None => cli::run::<cli::Elsewhere>(),
-    };
-    exit.into()
+    run_with::<cli::Elsewhere>()
 }
 
-/// Runs the command that the arguments of this process name: one of this library or of `More`.
+/// Runs the command that the arguments of this process name: one of this library or of `More`, or
+/// one that another program has.
 #[must_use]
 pub fn run_with<More: cli::MoreCommands>() -> ExitCode {
-    cli::run::<More>().into()
+    let exit = match cli::Elsewhere::named(More::PROGRAM) {
+        Some(command) => command.execute().unwrap_or_else(|error| cli::error::report(&error)),
+        None => cli::run::<More>(),
+    };
+    exit.into()
 }

@@ -21,11 +21,15 @@ mod verify_deps;
 mod watcher;
 
 use clap::Subcommand;
-use xtask::cli::{Exit, Global, MoreCommands};
+use xtask::cli::{Exit, Global, MoreCommands, Program};
+use xtask_testing::Testing;
 
-/// The commands that only this program has. `--help` lists them under "More", so clap hides them.
+/// The commands that the program of every day lacks. Most are listed under "More" of `--help`, so
+/// clap hides them.
 #[derive(Debug, Subcommand)]
 pub(crate) enum Rare {
+    #[command(flatten)]
+    Testing(Testing),
     /// Draw the graph of services
     ///
     /// Draws the workspace's default services and their dependencies as text.
@@ -156,8 +160,11 @@ pub(crate) enum Rare {
 }
 
 impl MoreCommands for Rare {
+    const PROGRAM: Program = Program::All;
+
     fn run(self, global: &Global) -> anyhow::Result<Exit> {
         match self {
+            Self::Testing(command) => command.run(global),
             Self::Graph(args) => graph::run(global, &args),
             Self::Check(args) => check::run(global, &args),
             Self::Image(args) => image::run(global, &args),
@@ -184,18 +191,21 @@ impl MoreCommands for Rare {
 mod tests {
     use std::collections::BTreeSet;
 
-    use xtask::cli::{LISTED, WATCHER};
+    use xtask::cli::{LISTED, TEST_E2E, WATCHER};
 
     use super::*;
 
     #[test]
-    fn help_lists_every_rare_command() {
+    fn help_lists_every_further_command() {
         let tree = Rare::augment_subcommands(clap::Command::new("rare"));
         tree.clone().debug_assert();
         let declared: BTreeSet<&str> =
             tree.get_subcommands().map(clap::Command::get_name).collect();
-        let rare = LISTED.iter().filter(|listed| listed.rare).chain([&WATCHER]);
-        assert_eq!(declared, rare.map(|listed| listed.name).collect());
-        assert!(tree.get_subcommands().all(clap::Command::is_hide_set));
+        let more = LISTED.iter().filter(|listed| listed.program > Program::Daily);
+        let more = more.chain([&TEST_E2E, &WATCHER]);
+        assert_eq!(declared, more.map(|listed| listed.name).collect());
+        let shown = tree.get_subcommands().filter(|command| !command.is_hide_set());
+        let shown: Vec<_> = shown.map(clap::Command::get_name).collect();
+        assert_eq!(shown, [TEST_E2E.name]);
     }
 }

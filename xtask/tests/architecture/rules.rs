@@ -43,8 +43,8 @@ const BANNED: [(&str, &[&str]); 6] = [
     (CORE, &["std"]),
 ];
 
-/// The sources of the two programs.
-pub(crate) const PROGRAMS: [&str; 2] = ["xtask/daily/src/", "xtask/src/"];
+/// The sources of the programs.
+pub(crate) const PROGRAMS: [&str; 3] = ["xtask/daily/src/", "xtask/src/", "xtask/testing/src/"];
 
 /// What a view would need to be more than a function of what it is given.
 const WORLD: [&str; 13] = [

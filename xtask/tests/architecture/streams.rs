@@ -12,7 +12,7 @@ const STREAMS: [&str; 9] = [
     "xtask/daily/src/cli/print.rs",
     "xtask/daily/src/cli/screen.rs",
     "xtask/daily/src/cli/stderr.rs",
-    "xtask/daily/src/cli/test_e2e/test_run.rs",
+    "xtask/testing/src/test_e2e/test_run.rs",
     "xtask/daily/src/cli/up/build.rs",
     "xtask/daily/src/system/say.rs",
     "xtask/daily/src/system/terminal.rs",

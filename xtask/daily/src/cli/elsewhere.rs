@@ -1,5 +1,5 @@
-//! The commands that only the program `cargo-services` has: the program `xtask` builds it through
-//! cargo and executes it, with the same arguments, environment and name.
+//! The commands that this program lacks: it builds one that has them through cargo and executes it,
+//! with the same arguments, environment and name.
 //!
 //! Cargo decides whether there is something to build, so the program always matches its sources.
 
@@ -20,29 +20,23 @@ use xtask_client::harness;
 use super::brought::command_place;
 use super::error::Error;
 use super::exit::Exit;
-use super::listed::{Listed, rare_commands};
+use super::listed::{Listed, Program, TEST_E2E, lacked_by};
 use super::{Global, MoreCommands, called_as, print};
 use crate::view::style::BUSY;
 use crate::workspace;
 
-/// The package and the program with all commands.
-const PROGRAM: &str = "cargo-services";
-
-/// The program with the commands of every day.
-const OWN: &str = "xtask";
-
-/// The folder of this package, from whose workspace cargo builds the program.
+/// The folder of this package, from whose workspace cargo builds the programs.
 const SOURCES: &str = env!("CARGO_MANIFEST_DIR");
 
-/// A rare command.
+/// A command that the program of every day lacks.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Elsewhere(&'static Listed);
 
 impl Elsewhere {
-    /// The rare command that the arguments of this process name. Arguments after the name are the
-    /// business of the other program.
-    pub(crate) fn named() -> Option<Self> {
-        named(called_as::arguments()).map(Self)
+    /// The command that the arguments of this process name, if the program `own` lacks it.
+    /// Arguments after the name are the business of the other program.
+    pub(crate) fn named(own: Program) -> Option<Self> {
+        named(called_as::arguments(), own).map(Self)
     }
 
     /// Replaces this process by the other program. Returns if that fails.
@@ -56,18 +50,18 @@ impl Elsewhere {
 
     /// Builds the program into the target folder of this one.
     fn built(self) -> anyhow::Result<PathBuf> {
-        let sources = Path::new(SOURCES);
+        let (sources, name) = (Path::new(SOURCES), self.0.program.name());
         if !sources.is_dir() {
-            bail!("failed to build `{PROGRAM}`: its sources were in `{SOURCES}`");
+            bail!("failed to build `{name}`: its sources were in `{SOURCES}`");
         }
         let own = env::current_exe().ok();
-        let beside = own.as_ref().map(|own| own.with_file_name(PROGRAM));
+        let beside = own.as_ref().map(|own| own.with_file_name(name));
         if !beside.is_some_and(|beside| beside.exists()) {
-            let text = format!("`{PROGRAM}`, which has the command `{}`", self.0.name);
+            let text = format!("`{name}`, which has the command `{}`", self.0.name);
             print::progress(BUSY, "Building", &text);
         }
         let mut cargo = harness::cargo(Path::new("."));
-        cargo.args(["build", "--package", PROGRAM, "--bin", PROGRAM]);
+        cargo.args(["build", "--package", name, "--bin", name]);
         cargo.arg("--message-format=json-render-diagnostics");
         cargo.arg("--manifest-path").arg(sources.join("Cargo.toml"));
         if let Some(target) = own.as_deref().and_then(target_folder) {
@@ -82,14 +76,16 @@ impl Elsewhere {
         let lines = output.stdout.split(|byte| *byte == b'\n');
         let programs = lines.filter_map(|line| serde_json::from_slice::<Artifact>(line).ok());
         let program = programs.filter_map(|artifact| artifact.executable).next_back();
-        program.with_context(|| format!("cargo reported no program `{PROGRAM}`"))
+        program.with_context(|| format!("cargo reported no program `{name}`"))
     }
 }
 
 /// Whether the program with all commands is another one, and not built yet.
 pub(crate) fn is_missing() -> bool {
     let own = env::current_exe().unwrap_or_default();
-    own.file_name().is_some_and(|name| name == OWN) && !own.with_file_name(PROGRAM).exists()
+    let lacks = [Program::Daily, Program::Testing].map(Program::name);
+    let is_other = own.file_name().is_some_and(|own| lacks.iter().any(|name| own == *name));
+    is_other && !own.with_file_name(Program::All.name()).exists()
 }
 
 /// A message of cargo.
@@ -107,14 +103,14 @@ fn target_folder(program: &Path) -> Option<&Path> {
     })
 }
 
-/// The rare command among the arguments, before clap reads them.
-fn named(arguments: &[OsString]) -> Option<&'static Listed> {
+/// The lacked command among the arguments, before clap reads them.
+fn named(arguments: &[OsString], own: Program) -> Option<&'static Listed> {
     let place = command_place(arguments)?;
     let asks = |word: &OsString| ["-h", "--help", "-V", "--version"].iter().any(|ask| word == ask);
     if arguments[..place].iter().any(asks) {
         return None;
     }
-    rare_commands().find(|listed| arguments[place] == listed.name)
+    lacked_by(own).find(|listed| arguments[place] == listed.name)
 }
 
 // Clap sees the names only to propose one for a misspelt word.
@@ -122,7 +118,7 @@ fn named(arguments: &[OsString]) -> Option<&'static Listed> {
 impl FromArgMatches for Elsewhere {
     fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
         let name = matches.subcommand_name();
-        let listed = rare_commands().find(|listed| Some(listed.name) == name);
+        let listed = lacked_by(Program::Daily).find(|listed| Some(listed.name) == name);
         listed.map(Self).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
     }
 
@@ -134,8 +130,12 @@ impl FromArgMatches for Elsewhere {
 
 impl Subcommand for Elsewhere {
     fn augment_subcommands(command: clap::Command) -> clap::Command {
-        command.subcommands(rare_commands().map(|listed| {
-            clap::Command::new(listed.name).about(listed.about).hide(true).disable_help_flag(true)
+        command.subcommands(lacked_by(Program::Daily).map(|listed| {
+            let is_hidden = listed.name != TEST_E2E.name;
+            clap::Command::new(listed.name)
+                .about(listed.about)
+                .hide(is_hidden)
+                .disable_help_flag(true)
         }))
     }
 
@@ -144,11 +144,13 @@ impl Subcommand for Elsewhere {
     }
 
     fn has_subcommand(name: &str) -> bool {
-        rare_commands().any(|listed| listed.name == name)
+        lacked_by(Program::Daily).any(|listed| listed.name == name)
     }
 }
 
 impl MoreCommands for Elsewhere {
+    const PROGRAM: Program = Program::Daily;
+
     fn run(self, _: &Global) -> anyhow::Result<Exit> {
         self.execute()
     }
@@ -171,7 +173,7 @@ mod tests {
     fn rare_command_is_found_behind_global_options() {
         let found = |words: &str| {
             let words = format!("xtask {words}");
-            named(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>())
+            named(&words.split_whitespace().map(OsString::from).collect::<Vec<_>>(), Program::Daily)
         };
         for words in ["export", "--stack up export", "--color=never export compose", "export -h"] {
             assert_eq!(found(words).map(|listed| listed.name), Some("export"), "{words}");

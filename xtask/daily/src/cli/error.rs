@@ -65,12 +65,6 @@ pub enum Error {
     SharedTarget { root: PathBuf, other: PathBuf, target: PathBuf, command: &'static str },
     #[error("{0}")]
     NoEngine(EngineError),
-    #[error("this workspace has no package with end-to-end tests")]
-    NoEndToEndPackage,
-    #[error("no tier of tests is named `{name}`")]
-    NoTier { name: String, known: Vec<String> },
-    #[error("no test {} in package `{package}`", matching(filters))]
-    NoTests { package: String, filters: Vec<String> },
     #[error("another command shut the stack down")]
     ShutDown,
     #[error("the supervisor of stack `{stack}` was killed")]
@@ -108,14 +102,6 @@ impl Failure {
     }
 }
 
-fn matching(filters: &[String]) -> String {
-    let filters: Vec<_> = filters.iter().map(|text| format!("`{text}`")).collect();
-    match &filters[..] {
-        [] => "to run".to_owned(),
-        filters => format!("matches {}", filters.join(" or ")),
-    }
-}
-
 impl Error {
     /// The exit code of a command that fails with this.
     const fn exit(&self) -> Exit {
@@ -128,13 +114,10 @@ impl Error {
             | Self::RecordOfRunningStack { .. }
             | Self::StackIsChosen { .. }
             | Self::AllStacksAndOne
-            | Self::SharedTarget { .. }
-            | Self::NoEndToEndPackage
-            | Self::NoTier { .. } => Exit::USAGE,
+            | Self::SharedTarget { .. } => Exit::USAGE,
             Self::NothingRuns { .. } | Self::NothingRunsAnywhere => Exit::NOTHING_RUNS,
             Self::NoEngine(_) => Exit::NO_ENGINE,
             Self::NoCurrentFolder(_)
-            | Self::NoTests { .. }
             | Self::RunsFromFormerRoot { .. }
             | Self::StateElsewhere { .. }
             | Self::ShutDown
@@ -198,19 +181,6 @@ impl Error {
                 format!("`CARGO_TARGET_DIR={} %xtask% {command}`", quoted(&own.to_string_lossy()))
             }
             Self::NoEngine(error) => error.hint()?.to_owned(),
-            Self::NoEndToEndPackage => {
-                "name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`"
-                    .to_owned()
-            }
-            Self::NoTier { known, .. } if known.is_empty() => {
-                "a tier is a test with `test = false` in its manifest".to_owned()
-            }
-            Self::NoTier { name, known } => {
-                meant_or(name, known, || format!("the tiers are {}", known.join(", ")))
-            }
-            Self::NoTests { package, .. } => {
-                format!("list the tests: `cargo test -p {package} -- --list`")
-            }
             Self::NothingRunsAnywhere => {
                 "`%xtask% up` starts the services of this workspace".to_owned()
             }

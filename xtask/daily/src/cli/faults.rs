@@ -12,40 +12,35 @@ use crate::view::style;
 
 /// Flags of `up` and `test-e2e`. Each command's group `chance` lists the flags that use the seed.
 #[derive(Clone, Debug, Default, Args)]
-pub(crate) struct FaultArgs {
+pub struct FaultArgs {
     /// Start services one by one, in random order
     #[arg(long, value_name = "HOW", help_heading = "Faults")]
-    pub(crate) start_order: Option<StartOrderWhen>,
+    pub start_order: Option<StartOrderWhen>,
     /// Seed of the random faults; the same seed repeats them [default: a new one, which is printed]
     #[arg(long, value_name = "NUMBER", requires = "chance", help_heading = "Faults")]
-    pub(crate) seed: Option<u64>,
+    pub seed: Option<u64>,
     /// Delay the start of a service by this time
     #[arg(long, value_name = "SERVICE=TIME", help_heading = "Faults")]
-    pub(crate) slow: Vec<String>,
+    pub slow: Vec<String>,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
-pub(crate) enum StartOrderWhen {
+pub enum StartOrderWhen {
     /// One by one, in an order that the seed draws.
     Random,
 }
 
 impl FaultArgs {
     /// Adds the flags to a request. Without `--seed` it draws one and prints it.
-    pub(crate) fn shape(&self, request: &mut Request) {
+    pub fn shape(&self, request: &mut Request) {
         if let Some(StartOrderWhen::Random) = self.start_order {
             request.start_order = StartOrder::Random { seed: self.seed_or_draw() };
         }
         request.slow.clone_from(&self.slow);
     }
 
-    /// The flags for `up`, which rejects a seed without `--start-order`.
-    pub(crate) fn of_start(&self) -> Self {
-        Self { seed: self.seed.filter(|_| self.start_order.is_some()), ..self.clone() }
-    }
-
     /// The given seed, or a new one, which is printed so that the run can be repeated.
-    pub(crate) fn seed_or_draw(&self) -> u64 {
+    pub fn seed_or_draw(&self) -> u64 {
         self.seed.unwrap_or_else(|| {
             let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
             // Short enough to type.
@@ -53,19 +48,5 @@ impl FaultArgs {
             print::progress(style::BUSY, "Seed", &format!("{seed} (repeat with `--seed {seed}`)"));
             seed
         })
-    }
-
-    pub(crate) fn arguments(&self) -> Vec<String> {
-        let mut arguments = Vec::new();
-        if self.start_order.is_some() {
-            arguments.extend(["--start-order", "random"].map(str::to_owned));
-        }
-        if let Some(seed) = self.seed {
-            arguments.extend(["--seed".to_owned(), seed.to_string()]);
-        }
-        for slow in &self.slow {
-            arguments.extend(["--slow".to_owned(), slow.clone()]);
-        }
-        arguments
     }
 }

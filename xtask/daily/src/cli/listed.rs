@@ -1,33 +1,63 @@
 //! The commands under "More" of `--help`, in the order in which it lists them.
 //!
-//! Both programs list all of them. A rare one is compiled only into `cargo-services`; the program
-//! `xtask` builds and executes that when a user types the name.
+//! All programs list all of them. One that is not of every day is compiled only into a program that
+//! has it; the program `xtask` builds and executes that when a user types the name.
 
-/// A command that `--help` lists under "More".
+/// A program of the tool. Each has the commands of those before it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Program {
+    /// The commands of every day. A first `up` builds it with the services.
+    Daily,
+    /// The commands that run tests. They need no further libraries.
+    Testing,
+    /// All commands, and the libraries of the rare ones.
+    All,
+}
+
+impl Program {
+    /// The name of the program, and of its package.
+    #[must_use]
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Daily => "xtask",
+            Self::Testing => "xtask-testing",
+            Self::All => "cargo-services",
+        }
+    }
+}
+
+/// A command that is not compiled into every program, or that `--help` lists under "More".
 #[derive(Clone, Copy, Debug)]
 pub struct Listed {
     /// What the user types.
     pub name: &'static str,
     /// One line, without a full stop.
     pub about: &'static str,
-    /// Whether only the program `cargo-services` has it.
-    pub rare: bool,
+    /// The first program that has it.
+    pub program: Program,
 }
 
 const fn daily(name: &'static str, about: &'static str) -> Listed {
-    Listed { name, about, rare: false }
+    Listed { name, about, program: Program::Daily }
+}
+
+const fn testing(name: &'static str, about: &'static str) -> Listed {
+    Listed { name, about, program: Program::Testing }
 }
 
 const fn rare(name: &'static str, about: &'static str) -> Listed {
-    Listed { name, about, rare: true }
+    Listed { name, about, program: Program::All }
 }
 
 /// The process of `up --watch`, which no user types and `--help` does not list.
 pub const WATCHER: Listed = rare("watcher", "Follow edits of the sources; internal");
 
-/// The commands that only the program `cargo-services` has.
-pub(super) fn rare_commands() -> impl Iterator<Item = &'static Listed> {
-    LISTED.iter().filter(|listed| listed.rare).chain([&WATCHER])
+/// `--help` lists it among the commands of every day.
+pub const TEST_E2E: Listed = testing("test-e2e", "Run the end-to-end tests on an isolated stack");
+
+/// The commands that a program lacks.
+pub(super) fn lacked_by(own: Program) -> impl Iterator<Item = &'static Listed> {
+    [&TEST_E2E, &WATCHER].into_iter().chain(&LISTED).filter(move |listed| listed.program > own)
 }
 
 /// All that `--help` lists.
@@ -47,9 +77,9 @@ pub const LISTED: [Listed; 21] = [
     rare("timings", "Show how long the parts of the last start took, as a page or as JSON"),
     rare("image", "Build container images of the workspace's programs"),
     rare("export", "Export the services for Compose, Swarm or Kubernetes"),
-    daily("test", "Run the end-to-end tests, then the workspace's tests"),
+    testing("test", "Run the end-to-end tests, then the workspace's tests"),
     rare("verify-deps", "Test whether services declare exactly what they need"),
-    daily("ci", "Run the checks and tests of continuous integration"),
+    testing("ci", "Run the checks and tests of continuous integration"),
     rare("replay", "Replay a stack that `up --record FILE` recorded, and compare its effects"),
     rare("install", "Install the tool in a workspace, for everyone who clones it"),
     rare("uninstall", "Remove an installed tool from a workspace"),

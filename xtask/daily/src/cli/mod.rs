@@ -6,7 +6,6 @@ mod all;
 mod brought;
 mod browser;
 mod called_as;
-mod ci;
 mod color;
 mod context;
 mod down;
@@ -16,7 +15,7 @@ mod env;
 pub mod error;
 mod exit;
 mod explain;
-mod faults;
+pub mod faults;
 mod help;
 pub mod interrupt;
 mod listed;
@@ -28,14 +27,11 @@ pub mod print;
 pub mod restart;
 mod running;
 mod screen;
-mod skipped;
 pub mod stack;
 mod status;
 mod stderr;
 mod supervise;
 mod sweep;
-mod test;
-mod test_e2e;
 pub mod up;
 mod wait;
 
@@ -52,7 +48,7 @@ use xtask_core::terms::TOOL;
 
 pub(crate) use elsewhere::Elsewhere;
 pub use exit::Exit;
-pub use listed::{LISTED, Listed, WATCHER};
+pub use listed::{LISTED, Listed, Program, TEST_E2E, WATCHER};
 
 #[derive(Debug, Parser)]
 #[command(
@@ -124,13 +120,6 @@ enum Command {
     ///
     /// Example: `%xtask% restart web`
     Restart(restart::RestartArgs),
-    /// Run the end-to-end tests on an isolated stack
-    ///
-    /// Starts a new stack, runs all tests on it and deletes it. The files of a failed run are kept
-    /// for a day.
-    ///
-    /// Example: `%xtask% test-e2e --stacks 2`
-    TestE2e(test_e2e::TestE2eArgs),
     /// Show every setting of a service and its source
     ///
     /// Shows the settings of the present metadata, and the state of the service if it runs.
@@ -152,21 +141,6 @@ enum Command {
     /// Example: `eval "$(%xtask% env web)"; cargo run -p web`
     #[command(hide = true)]
     Env(env::EnvArgs),
-    /// Run the end-to-end tests, then the workspace's tests
-    ///
-    /// Runs `test-e2e`, then the tests that `cargo test` runs by default. Stops at the first
-    /// failure.
-    ///
-    /// Example: `%xtask% test`
-    #[command(hide = true)]
-    Test(test::TestArgs),
-    /// Run the checks and tests of continuous integration
-    ///
-    /// Runs format, clippy, docs and all tests, and stops at the first failure.
-    ///
-    /// Example: `%xtask% ci`
-    #[command(hide = true)]
-    Ci(ci::CiArgs),
 
     /// Supervise a stack; internal
     #[command(hide = true)]
@@ -181,6 +155,9 @@ const LAST_MESSAGES: Duration = Duration::from_secs(1);
 
 /// The commands that another package adds to those of this one.
 pub trait MoreCommands: Subcommand {
+    /// The program that has them.
+    const PROGRAM: Program;
+
     /// Runs the command.
     ///
     /// # Errors
@@ -291,12 +268,9 @@ fn dispatch(global: &Global, command: Command) -> anyhow::Result<Exit> {
         Command::Status(args) => status::run(global, &args),
         Command::Logs(args) => logs::run(global, &args),
         Command::Restart(args) => restart::run(global, &args),
-        Command::TestE2e(args) => skipped::reported(|| test_e2e::run(global, &args)),
         Command::Explain(args) => explain::run(global, &args),
         Command::Wait(args) => wait::run(global, &args),
         Command::Env(args) => env::run(global, &args),
-        Command::Test(args) => skipped::reported(|| test::run(global, &args)),
-        Command::Ci(args) => skipped::reported(|| ci::run(global, &args)),
         Command::Supervise(args) => supervise::run(&args),
         Command::Sweep(args) => sweep::run(&args),
     }

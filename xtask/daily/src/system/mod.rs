@@ -25,17 +25,17 @@ mod say;
 pub mod socket;
 pub mod supervisors;
 pub(crate) mod sweep;
-pub(crate) mod task;
+pub mod task;
 pub(crate) mod tcp;
 pub(crate) mod terminal;
-pub(crate) mod timestamp;
+pub mod timestamp;
 pub(crate) mod traffic;
 pub(crate) mod way_out;
 
 pub(crate) use say::say;
 
 /// Waits for a future; forever if there is none. For a branch of `select!` that may be absent.
-pub(crate) async fn wait_if_some<T>(future: Option<impl Future<Output = T>>) -> T {
+pub async fn wait_if_some<T>(future: Option<impl Future<Output = T>>) -> T {
     match future {
         Some(future) => future.await,
         None => std::future::pending().await,

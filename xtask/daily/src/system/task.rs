@@ -9,28 +9,26 @@ use std::pin::Pin;
 use tokio::task::JoinHandle;
 
 /// A future of any task with this result.
-pub(crate) type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
+pub type Boxed<T> = Pin<Box<dyn Future<Output = T> + Send>>;
 
 /// The task as one that other threads can poll. For a set of tasks.
-pub(crate) fn boxed<T>(task: impl Future<Output = T> + Send + 'static) -> Boxed<T> {
+pub fn boxed<T>(task: impl Future<Output = T> + Send + 'static) -> Boxed<T> {
     Box::pin(task)
 }
 
 /// As [`tokio::spawn`].
-pub(crate) fn spawn<T: Send + 'static>(
-    task: impl Future<Output = T> + Send + 'static,
-) -> JoinHandle<T> {
+pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
     tokio::spawn(boxed(task))
 }
 
 /// As [`tokio::task::spawn_local`].
-pub(crate) fn spawn_local<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+pub fn spawn_local<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let task: Pin<Box<dyn Future<Output = T>>> = Box::pin(task);
     tokio::task::spawn_local(task)
 }
 
 /// As [`tokio::task::spawn_blocking`].
-pub(crate) fn spawn_blocking<T: Send + 'static>(
+pub fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);

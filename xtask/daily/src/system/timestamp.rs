@@ -8,7 +8,7 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 /// A point in time between the years 0000 and 9999, in milliseconds since 1970.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(crate) struct Timestamp(i64);
+pub struct Timestamp(i64);
 
 const DAY_MS: i64 = 24 * 60 * 60 * 1000;
 
@@ -18,7 +18,7 @@ const LAST_MS: i64 = days(10_000, 1, 1) * DAY_MS - 1;
 
 impl Timestamp {
     /// The present time.
-    pub(crate) fn now() -> Self {
+    pub fn now() -> Self {
         let ms = match SystemTime::now().duration_since(UNIX_EPOCH) {
             Ok(after) => milliseconds(after),
             Err(before) => -milliseconds(before.duration()),
@@ -27,20 +27,20 @@ impl Timestamp {
     }
 
     /// The time so many milliseconds after the beginning of 1970; none after the year 9999.
-    pub(crate) fn from_milliseconds(ms: u64) -> Option<Self> {
+    pub fn from_milliseconds(ms: u64) -> Option<Self> {
         let ms = i64::try_from(ms).ok()?;
         (ms <= LAST_MS).then_some(Self(ms))
     }
 
     /// The time earlier by `ago`, or the first one.
     #[must_use]
-    pub(crate) fn before(self, ago: Duration) -> Self {
+    pub fn before(self, ago: Duration) -> Self {
         Self(self.0.saturating_sub(milliseconds(ago)).max(FIRST_MS))
     }
 
     /// Reads a time such as `2026-01-31T08:00:00Z` or `2026-01-31 09:00:00.250+01:00`. Digits
     /// after the milliseconds are ignored. A time without `Z` or an offset is refused.
-    pub(crate) fn parse(text: &str) -> Option<Self> {
+    pub fn parse(text: &str) -> Option<Self> {
         let mut text = Text(text.as_bytes());
         let year = text.number(4)?;
         text.mark(b"-")?;

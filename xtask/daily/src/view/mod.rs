@@ -18,7 +18,7 @@ pub mod progress;
 pub(crate) mod service_json;
 pub mod setting;
 pub(crate) mod stacks;
-pub(crate) mod status;
+pub mod status;
 pub mod style;
 pub mod table;
 pub(crate) mod timings;

@@ -108,7 +108,7 @@ fn outcome(service: &ServiceSnapshot, kept: bool) -> String {
 }
 
 /// The snapshot without the passwords of addresses.
-pub(crate) fn masked(snapshot: &Snapshot) -> Snapshot {
+pub fn masked(snapshot: &Snapshot) -> Snapshot {
     let mut snapshot = snapshot.clone();
     for url in snapshot.services.iter_mut().filter_map(|service| service.url.as_mut()) {
         *url = shown_url(url);

@@ -18,11 +18,11 @@ use tokio::task::JoinSet;
 use super::arguments::run_arguments;
 use super::program::spawn;
 use super::{TestE2eArgs, report_no_tests};
-use crate::cli::exit::Exit;
-use crate::cli::interrupt::Interrupts;
-use crate::cli::print;
-use crate::cli::stack::own_command;
-use crate::system::task;
+use xtask::cli::Exit;
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::print;
+use xtask::cli::stack::own_command;
+use xtask::system::task;
 
 /// A longer line is forwarded in parts.
 const LONGEST_LINE_BYTES: u64 = 64 * 1024;

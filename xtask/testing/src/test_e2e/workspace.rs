@@ -5,9 +5,9 @@ use std::path::PathBuf;
 
 use anyhow::Context;
 
-use crate::cli::Global;
-use crate::cli::stack::workspace_root;
-use crate::workspace::metadata::Metadata;
+use xtask::cli::Global;
+use xtask::cli::stack::workspace_root;
+use xtask::workspace::metadata::Metadata;
 
 /// The package with end-to-end tests if the metadata names none.
 const DEFAULT_PACKAGE: &str = "e2e";

@@ -14,8 +14,8 @@ use xtask_client::{Stack, StackPaths};
 use xtask_core::terms::Kind;
 use xtask_core::terms::chance::Chance;
 
-use crate::cli::print;
-use crate::view::style;
+use xtask::cli::print;
+use xtask::view::style;
 
 /// The shortest and the longest pause between two kills.
 const PAUSES: (Duration, Duration) = (Duration::from_millis(200), Duration::from_millis(1500));

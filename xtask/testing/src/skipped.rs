@@ -11,9 +11,9 @@ use xtask_core::sorted::SortedMap;
 
 use xtask_client::harness::SKIPPED_TESTS;
 
-use super::exit::Exit;
-use super::print;
-use crate::view::style;
+use xtask::cli::Exit;
+use xtask::cli::print;
+use xtask::view::style;
 
 /// The file of this command, and the one that its tests get.
 static FILE: OnceLock<PathBuf> = OnceLock::new();

@@ -13,10 +13,10 @@ use tokio::time::{Instant, sleep_until};
 use xtask_client::connection::Connection;
 use xtask_client::protocol::Reply;
 
-use crate::cli::exit::Exit;
-use crate::cli::interrupt::Interrupts;
-use crate::cli::skipped;
-use crate::system::wait_if_some;
+use crate::skipped;
+use xtask::cli::Exit;
+use xtask::cli::interrupt::Interrupts;
+use xtask::system::wait_if_some;
 
 /// How long a program may take to exit after a signal, unless it runs
 /// [`Foreground::without_grace`].

@@ -7,8 +7,8 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-use crate::system::timestamp::Timestamp;
-use crate::view::status::masked;
+use xtask::system::timestamp::Timestamp;
+use xtask::view::status::masked;
 use xtask_client::called_as::named;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
 use xtask_client::logs::last_lines;
@@ -18,7 +18,7 @@ use xtask_core::stack::Report;
 
 use super::TestRun;
 use super::arguments::{repeat_command, up_arguments};
-use crate::cli::stack::own_command;
+use xtask::cli::stack::own_command;
 
 /// How many of the last lines of the history are kept.
 const MOST_LINES: usize = 5_000;

@@ -12,19 +12,19 @@ use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE};
 use xtask_client::protocol::{Ask, Reply, Request};
 use xtask_client::snapshot::Snapshot;
 
-use super::arguments::up_arguments;
+use super::arguments::{start_arguments, up_arguments};
 use super::crashes::Crashes;
 use super::killer::kill_until_dropped;
 use super::program::{ProgramExit, spawn};
 use super::runner::{Runner, Selection, Tests, Verdict, listed};
 use super::{TestRun, report_no_tests};
-use crate::cli::error::Error;
-use crate::cli::exit::Exit;
-use crate::cli::stack::{cargo_for, own_command};
-use crate::cli::{print, stack};
-use crate::session::connect::{Session, connect};
-use crate::view::{self, style};
-use crate::workspace;
+use xtask::cli::Exit;
+use xtask::cli::error::Error;
+use xtask::cli::stack::{cargo_for, own_command};
+use xtask::cli::{print, stack};
+use xtask::session::connect::{Session, connect};
+use xtask::view::{self, style};
+use xtask::workspace;
 
 impl TestRun<'_> {
     /// Starts the stack, runs the tests, and shuts the stack down on every path.
@@ -53,7 +53,7 @@ impl TestRun<'_> {
             command.arg("--until-pid").arg(std::process::id().to_string());
         }
         command.args(up_arguments(self.args));
-        command.args(self.args.faults.of_start().arguments());
+        command.args(start_arguments(&self.args.faults));
         // Its table of addresses is not part of the result.
         command.stdout(Stdio::null());
         let up = spawn(&mut command)?.without_grace();

@@ -7,20 +7,20 @@ use std::path::Path;
 
 use clap::Args;
 
-use super::error::Error;
-use super::exit::Exit;
-use super::interrupt::Interrupts;
-use super::stack::cargo_for;
-use super::test_e2e::program::{ProgramExit, spawn};
-use super::test_e2e::runner::{Runner, Selection, Tests, Verdict};
-use super::test_e2e::workspace::Tested;
-use super::test_e2e::{self, TestE2eArgs};
-use super::{Global, block_on, print, stack};
-use crate::view::style;
-use crate::workspace;
+use crate::test_e2e::program::{ProgramExit, spawn};
+use crate::test_e2e::runner::{Runner, Selection, Tests, Verdict};
+use crate::test_e2e::workspace::Tested;
+use crate::test_e2e::{self, TestE2eArgs};
+use xtask::cli::Exit;
+use xtask::cli::error::{Failure, meant_or};
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::stack::cargo_for;
+use xtask::cli::{Global, block_on, print, stack};
+use xtask::view::style;
+use xtask::workspace;
 
 #[derive(Debug, Args)]
-pub(crate) struct TestArgs {
+pub struct TestArgs {
     /// Run these tiers instead: test binaries with `test = false`, by name [default: the end-to-end
     /// tests, then what `cargo test` runs]
     #[arg(value_name = "TIER")]
@@ -37,9 +37,17 @@ pub(crate) fn run(global: &Global, args: &TestArgs) -> anyhow::Result<Exit> {
         return block_on(all(&tested, &args.args));
     }
     if let Some(unknown) = args.tiers.iter().find(|name| !tested.tiers.contains(name)) {
-        return Err(Error::NoTier { name: unknown.clone(), known: tested.tiers }.into());
+        return Err(no_tier(unknown, &tested.tiers).into());
     }
     block_on(selected("tests", &tested.root, Selection::Tiers(&args.tiers), &args.args))
+}
+
+fn no_tier(name: &str, known: &[String]) -> Failure {
+    let hint = match known {
+        [] => "a tier is a test with `test = false` in its manifest".to_owned(),
+        known => meant_or(name, known, || format!("the tiers are {}", known.join(", "))),
+    };
+    Failure::new(Exit::USAGE, format!("no tier of tests is named `{name}`")).hint(hint)
 }
 
 /// Runs the end-to-end tests, then every test that cargo runs by default, until one kind fails.

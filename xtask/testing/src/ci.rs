@@ -6,13 +6,13 @@ use std::process::Stdio;
 
 use clap::Args;
 
-use super::exit::Exit;
-use super::test::{all as all_tests, passed, selected, step};
-use super::test_e2e::runner::Selection;
-use super::test_e2e::workspace::Tested;
-use super::{Global, block_on, print, stack};
-use crate::view::style;
-use crate::workspace;
+use crate::test::{all as all_tests, passed, selected, step};
+use crate::test_e2e::runner::Selection;
+use crate::test_e2e::workspace::Tested;
+use xtask::cli::Exit;
+use xtask::cli::{Global, block_on, print, stack};
+use xtask::view::style;
+use xtask::workspace;
 
 /// The name of each step and its cargo command.
 const STEPS: [(&str, &str); 3] = [
@@ -25,7 +25,7 @@ const STEPS: [(&str, &str); 3] = [
 const COMPILE: &str = "check --quiet --workspace --all-targets";
 
 #[derive(Debug, Args)]
-pub(crate) struct CiArgs {}
+pub struct CiArgs {}
 
 pub(crate) fn run(global: &Global, _args: &CiArgs) -> anyhow::Result<Exit> {
     stack::refuse_name(global, "ci")?;

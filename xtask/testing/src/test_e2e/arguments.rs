@@ -1,7 +1,9 @@
 //! The command line of this run, for the user to repeat it and for its shards.
 
+use xtask::cli::faults::FaultArgs;
+use xtask::view::words::quoted;
+
 use super::TestE2eArgs;
-use crate::view::words::quoted;
 
 /// The command that repeats the run, quoted for a shell.
 pub(crate) fn repeat_command(args: &TestE2eArgs) -> String {
@@ -24,10 +26,23 @@ pub(crate) fn up_arguments(args: &TestE2eArgs) -> Vec<String> {
     with.chain(args.containers.as_deref().map(containers)).collect()
 }
 
+/// The arguments for `up` that inject faults. It refuses a seed without `--start-order`.
+pub(crate) fn start_arguments(faults: &FaultArgs) -> Vec<String> {
+    let seed = faults.seed.filter(|_| faults.start_order.is_some());
+    fault_arguments(&FaultArgs { seed, ..faults.clone() })
+}
+
+fn fault_arguments(faults: &FaultArgs) -> Vec<String> {
+    let order = faults.start_order.map(|_| ["--start-order", "random"].map(str::to_owned));
+    let seed = faults.seed.map(|seed| ["--seed".to_owned(), seed.to_string()]);
+    let slow = faults.slow.iter().map(|slow| ["--slow".to_owned(), slow.clone()]);
+    order.into_iter().chain(seed).chain(slow).flatten().collect()
+}
+
 /// All arguments of the run except the number of stacks.
 pub(crate) fn run_arguments(args: &TestE2eArgs) -> Vec<String> {
     let mut arguments = up_arguments(args);
-    arguments.extend(args.faults.arguments());
+    arguments.extend(fault_arguments(&args.faults));
     if args.kill_random {
         arguments.push("--kill-random".to_owned());
     }
@@ -42,7 +57,7 @@ pub(crate) fn run_arguments(args: &TestE2eArgs) -> Vec<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::cli::faults::{FaultArgs, StartOrderWhen};
+    use xtask::cli::faults::StartOrderWhen;
 
     #[test]
     fn repeat_command_has_every_argument_of_the_run() {

@@ -15,11 +15,11 @@ use super::TestRun;
 use super::arguments::repeat_command;
 use super::bundle;
 use super::crashes::Crash;
-use crate::cli::exit::Exit;
-use crate::cli::{error, print, stack};
-use crate::session::isolated;
-use crate::view::words::quoted;
-use crate::view::{log, style};
+use xtask::cli::Exit;
+use xtask::cli::{error, print, stack};
+use xtask::session::isolated;
+use xtask::view::words::quoted;
+use xtask::view::{log, style};
 
 /// How many last lines of a crashed service are printed.
 const SHOWN_LINES: usize = 20;

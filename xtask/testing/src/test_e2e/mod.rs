@@ -22,16 +22,16 @@ use self::bundle::History;
 use self::shards::Shard;
 use self::summary::Summary;
 use self::workspace::Tested;
-use super::error::{self, Error};
-use super::exit::Exit;
-use super::faults::FaultArgs;
-use super::interrupt::Interrupts;
-use super::{Global, block_on, print, stack};
-use crate::session::isolated;
+use xtask::cli::Exit;
+use xtask::cli::error::{self, Failure};
+use xtask::cli::faults::FaultArgs;
+use xtask::cli::interrupt::Interrupts;
+use xtask::cli::{Global, block_on, print, stack};
+use xtask::session::isolated;
 
 #[derive(Clone, Debug, Default, Args)]
 #[command(group = ArgGroup::new("chance").args(["start_order", "kill_random"]).multiple(true))]
-pub(crate) struct TestE2eArgs {
+pub struct TestE2eArgs {
     /// Run tests whose name contains one of these [default: all tests]
     #[arg(value_name = "FILTER")]
     filters: Vec<String>,
@@ -78,7 +78,7 @@ struct TestRun<'a> {
 pub(crate) fn run(global: &Global, args: &TestE2eArgs) -> anyhow::Result<Exit> {
     stack::refuse_name(global, "test-e2e")?;
     let tested = Tested::find(global)?;
-    let package = tested.e2e.as_deref().ok_or(Error::NoEndToEndPackage)?;
+    let package = tested.e2e.as_deref().ok_or_else(no_package)?;
     block_on(test(&tested.root, package, args))
 }
 
@@ -110,10 +110,21 @@ async fn test_on_one_stack(root: &Path, package: &str, args: &TestE2eArgs) -> an
     Ok(exit)
 }
 
+fn no_package() -> Failure {
+    Failure::new(Exit::USAGE, "this workspace has no package with end-to-end tests")
+        .hint("name one in the root's Cargo.toml: `[workspace.metadata.xtask] e2e = \"PACKAGE\"`")
+}
+
 /// Reports that there is no test to run, and returns the exit code.
 fn report_no_tests(package: &str, args: &TestE2eArgs) -> Exit {
-    let (package, filters) = (package.to_owned(), args.filters.clone());
-    error::report(&Error::NoTests { package, filters }.into())
+    let filters: Vec<_> = args.filters.iter().map(|text| format!("`{text}`")).collect();
+    let which = match &filters[..] {
+        [] => "to run".to_owned(),
+        filters => format!("matches {}", filters.join(" or ")),
+    };
+    let failure = Failure::new(Exit::FAILED, format!("no test {which} in package `{package}`"))
+        .hint(format!("list the tests: `cargo test -p {package} -- --list`"));
+    error::report(&failure.into())
 }
 
 impl TestE2eArgs {
