@@ -5,13 +5,14 @@
 
 use std::ffi::OsString;
 
-use clap::error::{ContextKind, ContextValue, ErrorKind};
-use clap::{Arg, Args as _, CommandFactory as _};
+use clap_builder::error::{ContextKind, ContextValue, ErrorKind};
+use clap_builder::{Arg, Command, Error};
 use xtask_core::terms::suggest::nearest;
 
+use super::arguments::Arguments as _;
 use super::error::Failure;
 use super::exit::Exit;
-use super::{Cli, Global, LISTED};
+use super::{Global, LISTED, commands};
 
 /// Words that work, and what replaces them.
 const SAME: [(&str, &[&str]); 4] = [
@@ -65,7 +66,7 @@ const OPTIONS: [(&str, &[&str], &str); 4] = [
 
 /// Where the command is among the arguments, of which the program is the first.
 pub(crate) fn command_place(arguments: &[OsString]) -> Option<usize> {
-    let global = Global::augment_args(clap::Command::new(""));
+    let global = Global::add(Command::new(""));
     let takes_value = |word: &str| {
         let mut options = global.get_arguments().filter_map(Arg::get_long);
         word.strip_prefix("--").is_some_and(|word| options.any(|option| option == word))
@@ -143,16 +144,16 @@ pub(crate) fn refused(arguments: &[OsString]) -> Option<Failure> {
 }
 
 /// The failure of a mistyped command, with the command that the user may have meant.
-pub(crate) fn mistyped(error: &clap::Error) -> Option<Failure> {
+pub(crate) fn mistyped(error: &Error) -> Option<Failure> {
     let (ErrorKind::InvalidSubcommand, Some(ContextValue::String(word))) =
         (error.kind(), error.get(ContextKind::InvalidSubcommand))
     else {
         return None;
     };
-    let commands = Cli::command();
+    let commands = commands::all();
     let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
     let listed = LISTED.iter().map(|listed| listed.name);
-    let names = shown.map(clap::Command::get_name).chain(listed);
+    let names = shown.map(Command::get_name).chain(listed);
     Some(no_command(word).hint(match nearest(word, names) {
         Some(meant) => format!("did you mean `%xtask% {meant}`?"),
         None => "`%xtask% --help` lists the commands".to_owned(),
@@ -218,7 +219,7 @@ mod tests {
 
     #[test]
     fn no_word_hides_a_command() {
-        let commands = Cli::command();
+        let commands = commands::all();
         let words = SAME.iter().map(|(word, _)| *word).chain(ANSWERED.map(|(word, _)| word));
         for word in words.chain(["help"]) {
             assert!(commands.find_subcommand(word).is_none(), "{word}");

@@ -3,22 +3,35 @@
 //! Views always write colours, and the streams remove them.
 
 use anstream::ColorChoice;
-use clap::ValueEnum;
+use clap_builder::ValueEnum;
+use clap_builder::builder::PossibleValue;
 use xtask_client::escapes::Keep;
 
 /// The variable that turns colours of cargo on or off.
 pub(crate) const CARGO_VARIABLE: &str = "CARGO_TERM_COLOR";
 
 /// When to use colours.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(crate) enum ColorWhen {
-    /// On a terminal, unless `CI` or `NO_COLOR` is set.
     #[default]
     Auto,
-    /// Also in pipes and files.
     Always,
-    /// Not even on a terminal.
     Never,
+}
+
+impl ValueEnum for ColorWhen {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto, Self::Always, Self::Never]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let (name, help) = match self {
+            Self::Auto => ("auto", "On a terminal, unless `CI` or `NO_COLOR` is set"),
+            Self::Always => ("always", "Also in pipes and files"),
+            Self::Never => ("never", "Not even on a terminal"),
+        };
+        Some(PossibleValue::new(name).help(help))
+    }
 }
 
 /// Turns colours on or off for the whole process. Returns the value for cargo, which writes to

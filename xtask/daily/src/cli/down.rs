@@ -6,13 +6,14 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use clap::Args;
+use clap_builder::{ArgMatches, Command};
 use xtask_client::Error::{Gone, Unexpected, Unreachable};
 use xtask_client::StackPaths;
 use xtask_client::connection::update;
 use xtask_client::protocol::{Reply, Request};
 use xtask_client::snapshot::{Phase, Snapshot};
 
+use super::arguments::{self, Arguments, flag, words};
 use super::error::{Failure, other_stack};
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, running, stack};
@@ -23,26 +24,44 @@ use crate::view::progress;
 use crate::view::style::{BUSY, GOOD, WARN};
 use crate::view::words::{command_for, quoted};
 
-#[derive(Debug, Args)]
 pub(crate) struct DownArgs {
-    /// Stop these services and their dependents [default: the whole stack]
-    #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Keep the dependents of SERVICE running
-    #[arg(long, requires = "services")]
     only: bool,
-    /// Delete the stack's data afterwards. On a terminal it asks first
-    #[arg(long, conflicts_with = "services")]
     data: bool,
-    /// Delete the data without asking
-    #[arg(short, long, requires = "data")]
     yes: bool,
-    /// Kill all processes at once instead of stopping them in order
-    #[arg(long, conflicts_with = "services")]
     now: bool,
-    /// Stop the stacks of all workspaces
-    #[arg(long, conflicts_with_all = ["services", "data"])]
     all: bool,
+}
+
+impl Arguments for DownArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            words(
+                "services",
+                "SERVICE",
+                "Stop these services and their dependents [default: the whole stack]",
+            ),
+            flag("only", "Keep the dependents of SERVICE running").requires("services"),
+            flag("data", "Delete the stack's data afterwards. On a terminal it asks first")
+                .conflicts_with("services"),
+            flag("yes", "Delete the data without asking").short('y').requires("data"),
+            flag("now", "Kill all processes at once instead of stopping them in order")
+                .conflicts_with("services"),
+            flag("all", "Stop the stacks of all workspaces")
+                .conflicts_with_all(["services", "data"]),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            services: arguments::all(matches, "services"),
+            only: matches.get_flag("only"),
+            data: matches.get_flag("data"),
+            yes: matches.get_flag("yes"),
+            now: matches.get_flag("now"),
+            all: matches.get_flag("all"),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &DownArgs) -> anyhow::Result<Exit> {

@@ -11,8 +11,8 @@ use std::path::{Path, PathBuf};
 use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
-use clap::error::ErrorKind;
-use clap::{ArgMatches, FromArgMatches, Subcommand};
+use clap_builder::error::ErrorKind;
+use clap_builder::{ArgMatches, FromArgMatches, Subcommand};
 use serde::Deserialize;
 use xtask_client::called_as::{CALLED_AS_VARIABLE, name};
 use xtask_client::harness;
@@ -116,30 +116,30 @@ fn named(arguments: &[OsString], own: Program) -> Option<&'static Listed> {
 // Clap sees the names only to propose one for a misspelt word.
 
 impl FromArgMatches for Elsewhere {
-    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap::Error> {
+    fn from_arg_matches(matches: &ArgMatches) -> Result<Self, clap_builder::Error> {
         let name = matches.subcommand_name();
         let listed = lacked_by(Program::Daily).find(|listed| Some(listed.name) == name);
-        listed.map(Self).ok_or_else(|| clap::Error::new(ErrorKind::InvalidSubcommand))
+        listed.map(Self).ok_or_else(|| clap_builder::Error::new(ErrorKind::InvalidSubcommand))
     }
 
-    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap::Error> {
+    fn update_from_arg_matches(&mut self, matches: &ArgMatches) -> Result<(), clap_builder::Error> {
         *self = Self::from_arg_matches(matches)?;
         Ok(())
     }
 }
 
 impl Subcommand for Elsewhere {
-    fn augment_subcommands(command: clap::Command) -> clap::Command {
+    fn augment_subcommands(command: clap_builder::Command) -> clap_builder::Command {
         command.subcommands(lacked_by(Program::Daily).map(|listed| {
             let is_hidden = listed.name != TEST_E2E.name;
-            clap::Command::new(listed.name)
+            clap_builder::Command::new(listed.name)
                 .about(listed.about)
                 .hide(is_hidden)
                 .disable_help_flag(true)
         }))
     }
 
-    fn augment_subcommands_for_update(command: clap::Command) -> clap::Command {
+    fn augment_subcommands_for_update(command: clap_builder::Command) -> clap_builder::Command {
         Self::augment_subcommands(command)
     }
 

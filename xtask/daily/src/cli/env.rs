@@ -2,10 +2,11 @@
 //!
 //! It is the only command that prints secrets, and it prints them to standard output alone.
 
-use clap::Args;
+use clap_builder::{Arg, ArgMatches, Command};
 use xtask_client::protocol::Ask;
 use xtask_core::plan::Program;
 
+use super::arguments::{Arguments, flag, required};
 use super::exit::Exit;
 use super::plan_args::StackArgs;
 use super::{Global, block_on, load, print, stack};
@@ -13,16 +14,29 @@ use crate::view::environment::{Variables, shell_lines};
 use crate::view::setting::Values;
 use crate::view::style::WARN;
 
-#[derive(Debug, Args)]
 pub(crate) struct EnvArgs {
-    /// The service that is started by hand
-    #[arg(value_name = "SERVICE")]
     service: String,
-    /// Print the variables as a JSON object
-    #[arg(long)]
     json: bool,
-    #[command(flatten)]
     stack: StackArgs,
+}
+
+impl Arguments for EnvArgs {
+    fn add(command: Command) -> Command {
+        let service = Arg::new("service")
+            .value_name("SERVICE")
+            .help("The service that is started by hand")
+            .required(true);
+        let json = flag("json", "Print the variables as a JSON object");
+        StackArgs::add(command.args([service, json]))
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            service: required(matches, "service"),
+            json: matches.get_flag("json"),
+            stack: StackArgs::read(matches),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &EnvArgs) -> anyhow::Result<Exit> {

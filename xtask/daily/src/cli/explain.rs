@@ -6,12 +6,13 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap_builder::{Arg, ArgMatches, Command};
 use xtask_client::protocol::Ask;
 use xtask_core::problem::Code;
 use xtask_core::terms::Name;
 use xtask_core::terms::suggest::nearest;
 
+use super::arguments::{Arguments, flag, required};
 use super::error::{Error, Failure};
 use super::exit::Exit;
 use super::plan_args::StackArgs;
@@ -21,16 +22,29 @@ use crate::view::explain::{json, render};
 use crate::view::problem::meaning;
 use crate::workspace::planning::Scope;
 
-#[derive(Debug, Args)]
 pub(crate) struct ExplainArgs {
-    /// The service to explain, or the code of a problem, such as `cycle`
-    #[arg(value_name = "SERVICE|CODE")]
     service: String,
-    /// Print the planned service and its state as JSON
-    #[arg(long)]
     json: bool,
-    #[command(flatten)]
     stack: StackArgs,
+}
+
+impl Arguments for ExplainArgs {
+    fn add(command: Command) -> Command {
+        let service = Arg::new("service")
+            .value_name("SERVICE|CODE")
+            .help("The service to explain, or the code of a problem, such as `cycle`")
+            .required(true);
+        let json = flag("json", "Print the planned service and its state as JSON");
+        StackArgs::add(command.args([service, json]))
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            service: required(matches, "service"),
+            json: matches.get_flag("json"),
+            stack: StackArgs::read(matches),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &ExplainArgs) -> anyhow::Result<Exit> {

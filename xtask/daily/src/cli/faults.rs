@@ -4,30 +4,67 @@
 
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use clap::{Args, ValueEnum};
+use clap_builder::builder::PossibleValue;
+use clap_builder::{ArgMatches, Command, ValueEnum, value_parser};
 use xtask_core::plan::{Request, StartOrder};
 
+use super::arguments::{Arguments, all, flatten, option, options};
 use super::print;
 use crate::view::style;
 
 /// Flags of `up` and `test-e2e`. Each command's group `chance` lists the flags that use the seed.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct FaultArgs {
-    /// Start services one by one, in random order
-    #[arg(long, value_name = "HOW", help_heading = "Faults")]
     pub start_order: Option<StartOrderWhen>,
-    /// Seed of the random faults; the same seed repeats them [default: a new one, which is printed]
-    #[arg(long, value_name = "NUMBER", requires = "chance", help_heading = "Faults")]
     pub seed: Option<u64>,
-    /// Delay the start of a service by this time
-    #[arg(long, value_name = "SERVICE=TIME", help_heading = "Faults")]
     pub slow: Vec<String>,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+impl Arguments for FaultArgs {
+    fn add(command: Command) -> Command {
+        command.args(
+            [
+                option("start-order", "HOW", "Start services one by one, in random order")
+                    .value_parser(value_parser!(StartOrderWhen)),
+                option(
+                    "seed",
+                    "NUMBER",
+                    "Seed of the random faults; the same seed repeats them [default: a new one, \
+                     which is printed]",
+                )
+                .value_parser(value_parser!(u64))
+                .requires("chance"),
+                options("slow", "SERVICE=TIME", "Delay the start of a service by this time"),
+            ]
+            .map(|option| option.help_heading("Faults")),
+        )
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            start_order: matches.remove_one("start-order"),
+            seed: matches.remove_one("seed"),
+            slow: all(matches, "slow"),
+        }
+    }
+}
+
+flatten!(FaultArgs);
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum StartOrderWhen {
-    /// One by one, in an order that the seed draws.
     Random,
+}
+
+impl ValueEnum for StartOrderWhen {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Random]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Self::Random = self;
+        Some(PossibleValue::new("random").help("One by one, in an order that the seed draws"))
+    }
 }
 
 impl FaultArgs {

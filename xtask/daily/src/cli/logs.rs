@@ -7,7 +7,7 @@ use std::num::ParseIntError;
 use std::pin::pin;
 use std::sync::Arc;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command};
 use regex_lite::Regex;
 use thiserror::Error;
 use xtask_client::StackPaths;
@@ -16,6 +16,7 @@ use xtask_client::logs::{More, Record, Start, Wanted};
 use xtask_client::protocol::Ask;
 use xtask_core::terms::duration::{self, BadDuration};
 
+use super::arguments::{Arguments, all, flag, option, words};
 use super::error::{self, meant_or};
 use super::exit::Exit;
 use super::{Global, block_on, color, place, print, stack};
@@ -29,29 +30,59 @@ use crate::view::words::command_for;
 /// How many lines of each service are shown by default.
 const LAST_LINES: usize = 200;
 
-#[derive(Debug, Args)]
 pub(crate) struct LogsArgs {
-    /// Show these services [default: all]
-    #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Keep printing new lines
-    #[arg(short, long, short_alias = 'w', alias = "watch")]
     follow: bool,
-    /// Show the last lines of each service [default: 200, or all with `--since` or `--grep`]
-    #[arg(short = 'n', long, value_name = "LINES", alias = "tail", value_parser = lines)]
     lines: Option<usize>,
-    /// Show lines since this time: `5m` ago, or `2026-01-31T08:00:00Z`
-    #[arg(long, value_name = "TIME", value_parser = since)]
     since: Option<String>,
-    /// Show lines that match this regular expression; it does not see colours
-    #[arg(long, value_name = "REGEX")]
     grep: Option<Regex>,
-    /// Print each line as a JSON object: time, service, run, stream, text
-    #[arg(long, conflicts_with = "raw")]
     json: bool,
-    /// Print the bytes of the services unchanged
-    #[arg(long)]
     raw: bool,
+}
+
+impl Arguments for LogsArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            words("services", "SERVICE", "Show these services [default: all]"),
+            flag("follow", "Keep printing new lines").short('f').short_alias('w').alias("watch"),
+            option(
+                "lines",
+                "LINES",
+                "Show the last lines of each service [default: 200, or all with `--since` or \
+                 `--grep`]",
+            )
+            .short('n')
+            .alias("tail")
+            .value_parser(lines),
+            option(
+                "since",
+                "TIME",
+                "Show lines since this time: `5m` ago, or `2026-01-31T08:00:00Z`",
+            )
+            .value_parser(since),
+            option(
+                "grep",
+                "REGEX",
+                "Show lines that match this regular expression; it does not see colours",
+            )
+            .value_parser(Regex::new),
+            flag("json", "Print each line as a JSON object: time, service, run, stream, text")
+                .conflicts_with("raw"),
+            flag("raw", "Print the bytes of the services unchanged"),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            services: all(matches, "services"),
+            follow: matches.get_flag("follow"),
+            lines: matches.remove_one("lines"),
+            since: matches.remove_one("since"),
+            grep: matches.remove_one("grep"),
+            json: matches.get_flag("json"),
+            raw: matches.get_flag("raw"),
+        }
+    }
 }
 
 enum Form {

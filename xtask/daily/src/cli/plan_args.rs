@@ -3,84 +3,172 @@
 
 use xtask_core::sorted::SortedMap;
 
-use clap::{Args, ValueEnum};
+use clap_builder::builder::PossibleValue;
+use clap_builder::{ArgMatches, Command, ValueEnum, value_parser};
 use xtask_core::plan::{Building, Containers, Cycles, Isolation, KeptFlags, Ports, Request};
 
+use super::arguments::{Arguments, all, flag, flatten, option, options};
+
 /// Options that select the graph.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct OverlayArgs {
-    /// Apply an overlay of the metadata
-    #[arg(long, value_name = "NAME")]
     pub with: Vec<String>,
-    /// What to do about cycles [default: refuse to start]
-    #[arg(long, value_name = "HOW")]
     pub cycles: Option<CyclesWhen>,
 }
 
 /// Options of commands that use the variables of services.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct PlanArgs {
-    #[command(flatten)]
     pub overlays: OverlayArgs,
-    /// Set a variable for one or all services
-    #[arg(short = 'e', long = "env", value_name = "[SERVICE:]KEY=VALUE")]
     pub env: Vec<String>,
 }
 
 /// Options of commands that plan a stack on this machine.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct StackArgs {
-    #[command(flatten)]
     pub plan: PlanArgs,
-    /// Where ports come from [default: the metadata]
-    #[arg(long, value_name = "HOW")]
     pub ports: Option<PortsWhen>,
-    /// Run these services in containers, or without `=SERVICE` all whose program cargo builds
-    #[arg(long, value_name = "SERVICE", num_args = 0.., require_equals = true,
-        value_delimiter = ',')]
     pub containers: Option<Vec<String>>,
-    /// Use free ports and ignore the shell's variables
-    #[arg(long, hide = true)]
     pub isolated: bool,
 }
 
 /// Options of commands that build.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct BuildArgs {
-    /// Build in release mode
-    #[arg(short, long, conflicts_with = "profile", help_heading = "Build")]
     pub release: bool,
-    /// Build with this profile [default: dev]
-    #[arg(long, value_name = "NAME", help_heading = "Build")]
     pub profile: Option<String>,
-    /// Build without network access
-    #[arg(long, help_heading = "Build")]
     pub offline: bool,
-    /// Fail if Cargo.lock needs to change
-    #[arg(long, help_heading = "Build")]
     pub locked: bool,
 }
 
 /// Options of commands that use built programs.
-#[derive(Clone, Debug, Default, Args)]
+#[derive(Clone, Debug, Default)]
 pub struct ProgramArgs {
-    /// Use the programs of an earlier build
-    #[arg(long)]
     pub no_build: bool,
-    #[command(flatten)]
     pub build: BuildArgs,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum PortsWhen {
-    /// Free ports that the system chooses.
     Auto,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum CyclesWhen {
-    /// Treat the smallest set of edges as `uses` for this start.
     Relax,
+}
+
+flatten!(OverlayArgs, PlanArgs, StackArgs, BuildArgs, ProgramArgs);
+
+impl Arguments for OverlayArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            options("with", "NAME", "Apply an overlay of the metadata"),
+            option("cycles", "HOW", "What to do about cycles [default: refuse to start]")
+                .value_parser(value_parser!(CyclesWhen)),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self { with: all(matches, "with"), cycles: matches.remove_one("cycles") }
+    }
+}
+
+impl Arguments for PlanArgs {
+    fn add(command: Command) -> Command {
+        OverlayArgs::add(command).arg(
+            options("env", "[SERVICE:]KEY=VALUE", "Set a variable for one or all services")
+                .short('e'),
+        )
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self { overlays: OverlayArgs::read(matches), env: all(matches, "env") }
+    }
+}
+
+impl Arguments for StackArgs {
+    fn add(command: Command) -> Command {
+        PlanArgs::add(command).args([
+            option("ports", "HOW", "Where ports come from [default: the metadata]")
+                .value_parser(value_parser!(PortsWhen)),
+            options(
+                "containers",
+                "SERVICE",
+                "Run these services in containers, or without `=SERVICE` all whose program cargo \
+                 builds",
+            )
+            .num_args(0..)
+            .require_equals(true)
+            .value_delimiter(','),
+            flag("isolated", "Use free ports and ignore the shell's variables").hide(true),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            plan: PlanArgs::read(matches),
+            ports: matches.remove_one("ports"),
+            containers: matches.remove_many("containers").map(Iterator::collect),
+            isolated: matches.get_flag("isolated"),
+        }
+    }
+}
+
+impl Arguments for BuildArgs {
+    fn add(command: Command) -> Command {
+        command.args(
+            [
+                flag("release", "Build in release mode").short('r').conflicts_with("profile"),
+                option("profile", "NAME", "Build with this profile [default: dev]"),
+                flag("offline", "Build without network access"),
+                flag("locked", "Fail if Cargo.lock needs to change"),
+            ]
+            .map(|argument| argument.help_heading("Build")),
+        )
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            release: matches.get_flag("release"),
+            profile: matches.remove_one("profile"),
+            offline: matches.get_flag("offline"),
+            locked: matches.get_flag("locked"),
+        }
+    }
+}
+
+impl Arguments for ProgramArgs {
+    fn add(command: Command) -> Command {
+        BuildArgs::add(command.arg(flag("no-build", "Use the programs of an earlier build")))
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self { no_build: matches.get_flag("no-build"), build: BuildArgs::read(matches) }
+    }
+}
+
+impl ValueEnum for PortsWhen {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Auto]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Self::Auto = self;
+        Some(PossibleValue::new("auto").help("Free ports that the system chooses"))
+    }
+}
+
+impl ValueEnum for CyclesWhen {
+    fn value_variants<'a>() -> &'a [Self] {
+        &[Self::Relax]
+    }
+
+    fn to_possible_value(&self) -> Option<PossibleValue> {
+        let Self::Relax = self;
+        let help = "Treat the smallest set of edges as `uses` for this start";
+        Some(PossibleValue::new("relax").help(help))
+    }
 }
 
 impl OverlayArgs {

@@ -7,7 +7,7 @@
 use std::path::Path;
 use xtask_core::sorted::SortedMap;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command};
 use xtask_client::protocol::Request;
 use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::plan::Plan;
@@ -15,6 +15,7 @@ use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 use xtask_core::terms::duration::measured;
 
+use super::arguments::{Arguments, all, flag, words};
 use super::error::Error;
 use super::exit::Exit;
 use super::interrupt::{Interrupts, exit_on_signal};
@@ -28,20 +29,35 @@ use crate::view::failure::is_well;
 use crate::view::style::{BAD, GOOD, WARN};
 use crate::workspace::planning::Scope;
 
-#[derive(Debug, Args)]
 pub(crate) struct RestartArgs {
-    /// Restart these services; a job runs again
-    #[arg(value_name = "SERVICE", required = true)]
     services: Vec<String>,
-    /// Repeat what runs: the accepted programs with their present settings and environment
-    #[arg(long)]
     no_build: bool,
-    /// Also stop processes that were started by hand, and replace them
-    #[arg(long)]
     replace: bool,
-    /// Print the services as `status --json` does when they are ready
-    #[arg(long)]
     json: bool,
+}
+
+impl Arguments for RestartArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            words("services", "SERVICE", "Restart these services; a job runs again").required(true),
+            flag(
+                "no-build",
+                "Repeat what runs: the accepted programs with their present settings and \
+                 environment",
+            ),
+            flag("replace", "Also stop processes that were started by hand, and replace them"),
+            flag("json", "Print the services as `status --json` does when they are ready"),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            services: all(matches, "services"),
+            no_build: matches.get_flag("no-build"),
+            replace: matches.get_flag("replace"),
+            json: matches.get_flag("json"),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &RestartArgs) -> anyhow::Result<Exit> {

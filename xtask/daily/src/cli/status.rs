@@ -4,26 +4,42 @@
 
 use std::path::Path;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command};
 use xtask_client::protocol::Ask;
 use xtask_client::snapshot::{ProgramFiles, Snapshot};
 use xtask_client::sources;
 use xtask_core::plan::KeptFlags;
 
+use super::arguments::{Arguments, flag};
 use super::exit::Exit;
 use super::{Global, all, block_on, place, print, stack};
 use crate::session::connect;
 use crate::system::{memory, proc};
 use crate::view;
 
-#[derive(Debug, Args)]
 pub(crate) struct StatusArgs {
-    /// Print the stack, its supervisor and each service with phase, pid, url and times as JSON
-    #[arg(long)]
     json: bool,
-    /// Show the stacks of all workspaces, also those that are down and have data or logs
-    #[arg(long)]
     all: bool,
+}
+
+impl Arguments for StatusArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            flag(
+                "json",
+                "Print the stack, its supervisor and each service with phase, pid, url and times \
+                 as JSON",
+            ),
+            flag(
+                "all",
+                "Show the stacks of all workspaces, also those that are down and have data or logs",
+            ),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self { json: matches.get_flag("json"), all: matches.get_flag("all") }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &StatusArgs) -> anyhow::Result<Exit> {

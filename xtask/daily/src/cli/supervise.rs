@@ -2,30 +2,54 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command, value_parser};
 
+use super::arguments::{Arguments, option, required};
 use super::error::Failure;
 use super::exit::Exit;
 use crate::supervisor;
 use crate::system::way_out::way_out_of_state;
 
-#[derive(Debug, Args)]
+/// `system::supervisors` reads the other arguments from the list of processes.
 pub(crate) struct SuperviseArgs {
-    /// The folder of the stack
-    #[arg(long, value_name = "PATH")]
     stack_dir: PathBuf,
-    /// The root of its workspace, for messages about held ports
-    #[arg(long, value_name = "PATH")]
-    workspace: Option<PathBuf>,
-    /// What a rename of the root keeps, for commands that look for the stack of a moved workspace
-    #[arg(long, value_name = "IDENTITY")]
-    workspace_identity: Option<String>,
-    /// Shut down when this process exits
-    #[arg(long, value_name = "PID")]
     until_pid: Option<u32>,
-    /// Write every event and its effects to this file, as JSON lines
-    #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
+}
+
+impl Arguments for SuperviseArgs {
+    fn add(command: Command) -> Command {
+        let path = value_parser!(PathBuf);
+        command.args([
+            option("stack-dir", "PATH", "The folder of the stack")
+                .value_parser(path.clone())
+                .required(true),
+            option("workspace", "PATH", "The root of its workspace, for messages about held ports")
+                .value_parser(path.clone()),
+            option(
+                "workspace-identity",
+                "IDENTITY",
+                "What a rename of the root keeps, for commands that look for the stack of a moved \
+                 workspace",
+            ),
+            option("until-pid", "PID", "Shut down when this process exits")
+                .value_parser(value_parser!(u32)),
+            option(
+                "record",
+                "FILE",
+                "Write every event and its effects to this file, as JSON lines",
+            )
+            .value_parser(path),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            stack_dir: required(matches, "stack-dir"),
+            until_pid: matches.remove_one("until-pid"),
+            record: matches.remove_one("record"),
+        }
+    }
 }
 
 pub(crate) fn run(args: &SuperviseArgs) -> anyhow::Result<Exit> {

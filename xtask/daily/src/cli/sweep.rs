@@ -2,25 +2,42 @@
 
 use std::path::PathBuf;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command, value_parser};
 use xtask_client::StackPaths;
 
+use super::arguments::{Arguments, option, required};
 use super::exit::Exit;
 use crate::supervisor::companion::Scene;
 use crate::supervisor::sweeper::sweep_after;
 use crate::system::mark::Marks;
 
-#[derive(Debug, Args)]
 pub(crate) struct SweepArgs {
-    /// The folder of the stack
-    #[arg(long, value_name = "PATH")]
     stack_dir: PathBuf,
-    /// The folder of its sockets
-    #[arg(long, value_name = "PATH")]
     runtime_dir: PathBuf,
-    /// The process of the supervisor
-    #[arg(long, value_name = "PID")]
     supervisor: u32,
+}
+
+impl Arguments for SweepArgs {
+    fn add(command: Command) -> Command {
+        let path = value_parser!(PathBuf);
+        command.args(
+            [
+                option("stack-dir", "PATH", "The folder of the stack").value_parser(path.clone()),
+                option("runtime-dir", "PATH", "The folder of its sockets").value_parser(path),
+                option("supervisor", "PID", "The process of the supervisor")
+                    .value_parser(value_parser!(u32)),
+            ]
+            .map(|option| option.required(true)),
+        )
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            stack_dir: required(matches, "stack-dir"),
+            runtime_dir: required(matches, "runtime-dir"),
+            supervisor: required(matches, "supervisor"),
+        }
+    }
 }
 
 pub(crate) fn run(args: &SweepArgs) -> anyhow::Result<Exit> {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use clap::Args;
+use clap_builder::{ArgMatches, Command};
 use tokio::time::Instant;
 use xtask_client::connection::update;
 use xtask_client::protocol::Ask;
@@ -10,6 +10,7 @@ use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::BadDuration;
 use xtask_core::terms::{Name, duration};
 
+use super::arguments::{Arguments, all, flag, option, words};
 use super::error::Error;
 use super::exit::Exit;
 use super::{Global, print, running};
@@ -25,18 +26,34 @@ const LOOK: Duration = Duration::from_secs(2);
 /// The time without a change after which a command prints what it waits for. It doubles.
 const SILENCE: Duration = Duration::from_secs(1);
 
-#[derive(Debug, Args)]
 pub(crate) struct WaitArgs {
-    /// Wait for these services [default: all wanted services]
-    #[arg(value_name = "SERVICE")]
     services: Vec<String>,
-    /// Fail after this time, such as `30s`, `2m` or seconds without a unit [default: the services'
-    /// `start-timeout`]
-    #[arg(long, value_name = "TIME", value_parser = time)]
     timeout: Option<Duration>,
-    /// Print the services as `status --json` does when they are ready
-    #[arg(long)]
     json: bool,
+}
+
+impl Arguments for WaitArgs {
+    fn add(command: Command) -> Command {
+        command.args([
+            words("services", "SERVICE", "Wait for these services [default: all wanted services]"),
+            option(
+                "timeout",
+                "TIME",
+                "Fail after this time, such as `30s`, `2m` or seconds without a unit [default: the \
+                 services' `start-timeout`]",
+            )
+            .value_parser(time),
+            flag("json", "Print the services as `status --json` does when they are ready"),
+        ])
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            services: all(matches, "services"),
+            timeout: matches.remove_one("timeout"),
+            json: matches.get_flag("json"),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &WaitArgs) -> anyhow::Result<Exit> {

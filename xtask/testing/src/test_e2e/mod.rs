@@ -30,7 +30,7 @@ use xtask::cli::{Global, block_on, print, stack};
 use xtask::session::isolated;
 
 #[derive(Clone, Debug, Default, Args)]
-#[command(group = ArgGroup::new("chance").args(["start_order", "kill_random"]).multiple(true))]
+#[command(group = ArgGroup::new("chance").args(["start-order", "kill_random"]).multiple(true))]
 pub struct TestE2eArgs {
     /// Run tests whose name contains one of these [default: all tests]
     #[arg(value_name = "FILTER")]

@@ -22,7 +22,7 @@ pub mod watch;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context;
-use clap::{ArgGroup, Args};
+use clap_builder::{ArgGroup, ArgMatches, Command, value_parser};
 use tokio::time::Instant;
 use xtask_client::paths::DEFAULT_STACK;
 use xtask_client::protocol::Request;
@@ -35,6 +35,7 @@ use self::logs::Logs;
 use self::reporter::{Output, Reporter};
 use self::timeline::Timeline;
 use self::watch::{WatchSettings, Watching};
+use super::arguments::{Arguments, all, flag, option, words};
 use super::engine;
 use super::error::{Error, exit_of, is_broken_pipe};
 use super::exit::Exit;
@@ -49,57 +50,103 @@ use crate::view;
 use crate::view::style::{BUSY, WARN};
 use crate::view::words::command_for;
 
-#[derive(Clone, Debug, Args)]
-#[command(group = ArgGroup::new("chance").arg("start_order"))]
+#[derive(Clone)]
 pub(crate) struct UpArgs {
-    /// Start these services and their dependencies [default: the workspace's default services, or
-    /// all, and the services that run already]
-    #[arg(value_name = "SERVICE")]
     pub(crate) services: Vec<String>,
-    /// Exit when everything is ready, and leave it running
-    #[arg(short, long)]
     pub(crate) detach: bool,
-    /// Print the plan and start nothing
-    #[arg(long)]
     pub(crate) dry_run: bool,
-    /// Print one JSON event per line; with `--dry-run` the plan as JSON
-    #[arg(long)]
     pub(crate) json: bool,
-    /// Continue with independent services after a failure
-    #[arg(long)]
     pub(crate) keep_going: bool,
-    /// Forget the flags of earlier `up` commands, which a stack keeps until it is shut down:
-    /// `--with`, `-e`, `--ports`, `--containers`, `--release`, `--profile` and `--watch`
-    #[arg(long)]
     pub(crate) reset: bool,
-    /// Stop processes of the same programs that were started by hand, and replace them
-    #[arg(long)]
     pub(crate) replace: bool,
-    /// Build again after each edit of the sources, and run the new programs
-    #[arg(short, long, conflicts_with = "no_build")]
     pub(crate) watch: bool,
-    /// Do not watch the sources, whatever the metadata or an earlier `up` says
-    #[arg(long, conflicts_with = "watch")]
     no_watch: bool,
-    /// Write every event of the stack and its effects to this file, for `replay`. The file contains
-    /// secrets in plain text and is readable by its owner only
-    #[arg(long, value_name = "FILE")]
     record: Option<PathBuf>,
-    /// Write an HTML page about the start when everything is ready; `timings` shows it later
-    #[arg(long)]
     timings: bool,
-    /// Shut down when this process exits, if this command starts the stack
-    #[arg(long, value_name = "PID", hide = true)]
     until_pid: Option<u32>,
-    #[command(flatten)]
     pub(crate) stack: StackArgs,
-    #[command(flatten)]
     pub(crate) programs: ProgramArgs,
-    #[command(flatten)]
     faults: FaultArgs,
-    /// Arguments for the one named service
-    #[arg(last = true, value_name = "ARGS")]
     pub(crate) args: Vec<String>,
+}
+
+impl Arguments for UpArgs {
+    fn add(command: Command) -> Command {
+        let own = [
+            words(
+                "services",
+                "SERVICE",
+                "Start these services and their dependencies [default: the workspace's default \
+                 services, or all, and the services that run already]",
+            ),
+            flag("detach", "Exit when everything is ready, and leave it running").short('d'),
+            flag("dry-run", "Print the plan and start nothing"),
+            flag("json", "Print one JSON event per line; with `--dry-run` the plan as JSON"),
+            flag("keep-going", "Continue with independent services after a failure"),
+            flag(
+                "reset",
+                "Forget the flags of earlier `up` commands, which a stack keeps until it is shut \
+                 down: `--with`, `-e`, `--ports`, `--containers`, `--release`, `--profile` and \
+                 `--watch`",
+            ),
+            flag(
+                "replace",
+                "Stop processes of the same programs that were started by hand, and replace them",
+            ),
+            flag("watch", "Build again after each edit of the sources, and run the new programs")
+                .short('w')
+                .conflicts_with("no-build"),
+            flag(
+                "no-watch",
+                "Do not watch the sources, whatever the metadata or an earlier `up` says",
+            )
+            .conflicts_with("watch"),
+            option(
+                "record",
+                "FILE",
+                "Write every event of the stack and its effects to this file, for `replay`. The \
+                 file contains secrets in plain text and is readable by its owner only",
+            )
+            .value_parser(value_parser!(PathBuf)),
+            flag(
+                "timings",
+                "Write an HTML page about the start when everything is ready; `timings` shows it \
+                 later",
+            ),
+            option(
+                "until-pid",
+                "PID",
+                "Shut down when this process exits, if this command starts the stack",
+            )
+            .value_parser(value_parser!(u32))
+            .hide(true),
+        ];
+        let shared = FaultArgs::add(ProgramArgs::add(StackArgs::add(command.args(own))));
+        shared
+            .group(ArgGroup::new("chance").arg("start-order"))
+            .arg(words("args", "ARGS", "Arguments for the one named service").last(true))
+    }
+
+    fn read(matches: &mut ArgMatches) -> Self {
+        Self {
+            services: all(matches, "services"),
+            detach: matches.get_flag("detach"),
+            dry_run: matches.get_flag("dry-run"),
+            json: matches.get_flag("json"),
+            keep_going: matches.get_flag("keep-going"),
+            reset: matches.get_flag("reset"),
+            replace: matches.get_flag("replace"),
+            watch: matches.get_flag("watch"),
+            no_watch: matches.get_flag("no-watch"),
+            record: matches.remove_one("record"),
+            timings: matches.get_flag("timings"),
+            until_pid: matches.remove_one("until-pid"),
+            stack: StackArgs::read(matches),
+            programs: ProgramArgs::read(matches),
+            faults: FaultArgs::read(matches),
+            args: all(matches, "args"),
+        }
+    }
 }
 
 pub(crate) fn run(global: &Global, args: &UpArgs) -> anyhow::Result<Exit> {
