@@ -1,5 +1,7 @@
 //! Bad files, each of which a rule must refuse, and good ones beside them.
 
+use toml_edit::DocumentMut;
+
 use crate::faults::{faults, tests};
 use crate::rooms::{Graph, TOOL};
 use crate::rules::{
@@ -175,7 +177,7 @@ fn fixed_name_of_the_tool_is_refused() {
 #[test]
 fn dependency_against_the_order_is_refused() {
     let manifest = |dependency: &str, table: &str| {
-        format!("[{table}]\n{dependency}.workspace = true\n").parse::<toml::Table>().unwrap()
+        format!("[{table}]\n{dependency}.workspace = true\n").parse::<DocumentMut>().unwrap()
     };
     let services = ["shop".to_owned()];
     for (folder, dependency, table) in [
@@ -203,7 +205,7 @@ fn dependency_against_the_order_is_refused() {
         assert_eq!(wrong, Vec::<String>::new());
     }
     let renamed = "[dependencies]\nx = { package = \"shop\", version = \"1\" }";
-    let found = dependencies(&renamed.parse().unwrap());
+    let found = dependencies(&renamed.parse::<DocumentMut>().unwrap());
     assert_eq!(found, [("dependencies".to_owned(), "shop".to_owned())]);
 }
 

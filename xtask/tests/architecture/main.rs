@@ -17,6 +17,8 @@ mod style;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use toml_edit::DocumentMut;
+
 use rooms::Graph;
 use rules::{File, Words};
 
@@ -52,7 +54,7 @@ fn sources() -> Vec<File> {
     all.filter(|file| file.path.ends_with(".rs")).collect()
 }
 
-fn manifest(path: &str) -> toml::Table {
+fn manifest(path: &str) -> DocumentMut {
     fs::read_to_string(root().join(path)).unwrap().parse().unwrap()
 }
 
@@ -193,8 +195,8 @@ fn files_are_documented_short_and_without_ignored_tests() {
 #[test]
 fn every_nextest_profile_limits_time() {
     let table = manifest(".config/nextest.toml");
-    let default = &table["profile"]["default"];
-    let overrides = default["overrides"].as_array().unwrap();
+    let default = table["profile"]["default"].as_table().unwrap();
+    let overrides = default["overrides"].as_array_of_tables().unwrap();
     for settings in overrides.iter().chain([default]) {
         let periods = settings["slow-timeout"]["terminate-after"].as_integer();
         assert!(periods.is_some_and(|periods| periods > 0), "{settings}");

@@ -2,6 +2,8 @@
 //!
 //! They know nothing of the files on disk, so that they can be tried on bad ones.
 
+use toml_edit::{Item, Table};
+
 use crate::source::{Source, is_word};
 
 /// A file of the workspace.
@@ -197,17 +199,18 @@ pub(crate) fn shape(file: &File) -> Vec<String> {
 }
 
 /// Crates that a manifest depends on for any target, each with the table that says so.
-pub(crate) fn dependencies(manifest: &toml::Table) -> Vec<(String, String)> {
+pub(crate) fn dependencies(manifest: &Table) -> Vec<(String, String)> {
     let mut found = Vec::new();
     for (key, value) in manifest {
         let Some(table) = value.as_table() else { continue };
-        if matches!(key.as_str(), "dependencies" | "dev-dependencies" | "build-dependencies") {
+        if matches!(key, "dependencies" | "dev-dependencies" | "build-dependencies") {
             found.extend(table.iter().map(|(name, value)| {
-                let renamed = value.get("package").and_then(toml::Value::as_str);
-                (key.clone(), renamed.unwrap_or(name).to_owned())
+                let renamed = value.get("package").and_then(Item::as_str);
+                (key.to_owned(), renamed.unwrap_or(name).to_owned())
             }));
         } else if key == "target" {
-            found.extend(table.values().filter_map(toml::Value::as_table).flat_map(dependencies));
+            let targets = table.iter().filter_map(|(_, target)| target.as_table());
+            found.extend(targets.flat_map(dependencies));
         }
     }
     found
@@ -218,7 +221,7 @@ const SUPPORT: &str = "xtask-test-support";
 
 /// What is wrong with the dependencies of the manifest in this folder. `services` are
 /// the packages of the sample application.
-pub(crate) fn edges(folder: &str, manifest: &toml::Table, services: &[String]) -> Vec<String> {
+pub(crate) fn edges(folder: &str, manifest: &Table, services: &[String]) -> Vec<String> {
     let mut wrong = Vec::new();
     for (table, name) in dependencies(manifest) {
         let tool = name == "xtask" || name.starts_with("xtask-");

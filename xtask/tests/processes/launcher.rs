@@ -6,7 +6,7 @@ use std::process::Command;
 use std::time::Duration;
 
 use rustix::fs::{FlockOperation, flock};
-
+use toml_edit::DocumentMut;
 use xshell::cmd;
 use xtask_test_support::{Fixture, PackageSpec, Ran, Running, shell};
 
@@ -167,7 +167,7 @@ fn launcher_finds_the_tool_in_any_target_directory() {
 #[test]
 fn launcher_has_no_dependencies() {
     let manifest = Path::new(env!("CARGO_MANIFEST_DIR")).join("launcher/Cargo.toml");
-    let manifest: toml::Table = fs::read_to_string(manifest).unwrap().parse().unwrap();
-    let tables = manifest.keys().filter(|table| table.contains("dependencies"));
+    let manifest: DocumentMut = fs::read_to_string(manifest).unwrap().parse().unwrap();
+    let tables = manifest.iter().filter(|(table, _)| table.contains("dependencies"));
     assert_eq!(tables.count(), 0, "{manifest}");
 }

@@ -1,13 +1,14 @@
 //! The examples of `problems.md`: each wrong one shows its problem, each right one shows none.
 
 use std::collections::BTreeMap;
+use std::path::Path;
 
-use toml::Value as Toml;
-use xtask_core::manifest::{self, Binary, Manifest, Package, ValueKind, Workspace};
+use toml::de::DeTable;
+use xtask_core::manifest::{self, Binary, Package, Workspace};
 use xtask_core::plan::{self, Request, Unreadable};
 use xtask_core::problem::Code;
 
-use super::reference::value;
+use super::document;
 
 /// A code block: its kind, and its text.
 fn blocks(section: &str) -> Vec<(&str, &str)> {
@@ -41,10 +42,16 @@ fn problems(example: &str) -> Vec<Code> {
             text.push('\n');
         }
     }
+    let root = Path::new("/repo");
     let mut manifests = Vec::new();
     for (path, text) in files {
-        let Ok(table) = text.parse::<toml::Table>() else { return vec![Code::Syntax] };
-        manifests.push(manifest_of(path, text, table));
+        let (mut manifest, problems) = document::manifest(root, &root.join(path), text);
+        if let Some(problem) = problems.first() {
+            return vec![problem.code];
+        }
+        manifest.package =
+            path.strip_suffix("/Cargo.toml").map(|name| package(name, &manifest.text));
+        manifests.push(manifest);
     }
     let workspace = Workspace { root: "/repo".into(), manifests };
     let (declarations, mut problems) = manifest::read(&workspace);
@@ -53,29 +60,25 @@ fn problems(example: &str) -> Vec<Code> {
     problems.into_iter().map(|problem| problem.code).collect()
 }
 
-fn manifest_of(path: &str, text: String, table: toml::Table) -> Manifest {
-    let folder = path.strip_suffix("/Cargo.toml");
-    let package = folder.map(|name| {
-        let bins = table.get("bin").and_then(Toml::as_array);
-        let mut names: Vec<String> = bins
-            .into_iter()
-            .flatten()
-            .map(|bin| bin["name"].as_str().unwrap().to_owned())
-            .collect();
-        if names.is_empty() && !table.contains_key("lib") {
-            names.push(name.to_owned());
-        }
-        let features = table.get("features").and_then(Toml::as_table);
-        Package {
-            name: name.into(),
-            binaries: names.into_iter().map(|name| Binary { name, ..Binary::default() }).collect(),
-            features: features.into_iter().flat_map(|table| table.keys().cloned()).collect(),
-            ..Package::default()
-        }
-    });
-    let ValueKind::Table(root) = value(Toml::Table(table)).kind else { unreachable!() };
-    let folder = format!("/repo/{}", folder.unwrap_or_default());
-    Manifest { file: path.into(), folder, text, root, package }
+fn package(name: &str, manifest: &str) -> Package {
+    let table = DeTable::parse(manifest).unwrap().into_inner();
+    let bins = table.get("bin").and_then(|bins| bins.get_ref().as_array());
+    let mut names: Vec<String> = bins
+        .into_iter()
+        .flatten()
+        .map(|bin| bin.get_ref()["name"].get_ref().as_str().unwrap().to_owned())
+        .collect();
+    if names.is_empty() && !table.contains_key("lib") {
+        names.push(name.to_owned());
+    }
+    let features = table.get("features").and_then(|features| features.get_ref().as_table());
+    let features = features.into_iter().flat_map(|features| features.keys());
+    Package {
+        name: name.into(),
+        binaries: names.into_iter().map(|name| Binary { name, ..Binary::default() }).collect(),
+        features: features.map(|name| name.get_ref().to_string()).collect(),
+        ..Package::default()
+    }
 }
 
 #[test]

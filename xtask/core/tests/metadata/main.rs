@@ -5,6 +5,9 @@
 
 #![allow(clippy::unwrap_used)]
 
+#[allow(unreachable_pub, reason = "the tool exports it")]
+#[path = "../../../daily/src/workspace/document.rs"]
+mod document;
 mod examples;
 mod reference;
 mod workspaces;

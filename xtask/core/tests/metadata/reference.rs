@@ -5,11 +5,12 @@
 use std::fmt::Write as _;
 use std::path::Path;
 
-use toml::Value as Toml;
 use xtask_core::manifest::declare::{Key, Merge, Type};
 use xtask_core::manifest::keys::{SECTION_KEYS, SETTINGS};
-use xtask_core::manifest::{self, Binary, Manifest, Package, Table, Value, ValueKind, Workspace};
+use xtask_core::manifest::{self, Binary, Package, Workspace};
 use xtask_core::plan::{self, Plan, Request};
+
+use super::document;
 
 const BEGIN: &str = "<!-- keys: begin -->\n";
 const END: &str = "<!-- keys: end -->\n";
@@ -111,38 +112,18 @@ fn takes(takes: Type) -> String {
 /// The plan of a package with one service that has a port and these keys.
 fn plan_of(keys: &str) -> Plan {
     let text = format!("[package.metadata.service]\nport = 0\n{keys}\n");
-    let Value { kind: ValueKind::Table(root), .. } = value(Toml::Table(text.parse().unwrap()))
-    else {
-        panic!("`{text}` is no table")
-    };
-    let package = Package {
+    let root = Path::new("/repo");
+    let (mut manifest, problems) = document::manifest(root, &root.join("Cargo.toml"), text);
+    assert_eq!(problems, []);
+    manifest.package = Some(Package {
         name: "api".into(),
         binaries: vec![Binary { name: "api".into(), ..Binary::default() }],
         ..Package::default()
-    };
-    let (file, folder) = ("Cargo.toml".into(), "/repo".into());
-    let manifest = Manifest { file, folder, text: String::new(), root, package: Some(package) };
+    });
     let workspace = Workspace { root: "/repo".into(), manifests: vec![manifest] };
     let (declarations, problems) = manifest::read(&workspace);
     assert_eq!(problems, []);
     let outcome =
         plan::make(&declarations, &Request::default(), &|_| Err(plan::Unreadable::Missing));
     outcome.plan.unwrap_or_else(|| panic!("{:?}", outcome.problems))
-}
-
-pub(crate) fn value(toml: Toml) -> Value {
-    let kind = match toml {
-        Toml::String(text) => ValueKind::String(text),
-        Toml::Integer(number) => ValueKind::Integer(number),
-        Toml::Float(number) => ValueKind::Float(number),
-        Toml::Boolean(truth) => ValueKind::Boolean(truth),
-        Toml::Datetime(time) => ValueKind::Datetime(time.to_string()),
-        Toml::Array(items) => ValueKind::Array(items.into_iter().map(value).collect()),
-        Toml::Table(table) => {
-            let key = |name| manifest::Key { name, bytes: 0..0 };
-            let entries = table.into_iter().map(|(name, inner)| (key(name), value(inner)));
-            ValueKind::Table(Table { entries: entries.collect() })
-        }
-    };
-    Value { kind, bytes: 0..0 }
 }

@@ -12,6 +12,7 @@ use std::path::{Path, PathBuf};
 use xtask_core::sorted::SortedSet;
 
 use rustix::fs::{FlockOperation, flock};
+use toml::de::DeTable;
 use xtask_client::sources;
 
 /// The file with the roots of the workspaces, a JSON string a line.
@@ -103,9 +104,11 @@ fn compiled_by(target: &Path, profile: &str, package: &Built) -> SortedSet<PathB
 
 /// Whether the workspace at `root` has this package at the same path.
 fn has(root: &Path, package: &Built) -> bool {
-    let manifest = fs::read_to_string(root.join(&package.manifest)).ok();
-    let manifest = manifest.and_then(|text| text.parse::<toml::Table>().ok());
-    let name = manifest.as_ref().and_then(|table| table.get("package")?.get("name")?.as_str());
+    let text = fs::read_to_string(root.join(&package.manifest)).unwrap_or_default();
+    let manifest = DeTable::parse(&text).ok();
+    let name = manifest.as_ref().and_then(|table| {
+        table.get_ref().get("package")?.get_ref().get("name")?.get_ref().as_str()
+    });
     name == Some(&package.name)
 }
 

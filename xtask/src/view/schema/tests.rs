@@ -4,6 +4,7 @@ use std::fs;
 use std::path::Path;
 
 use super::*;
+use crate::workspace::json;
 
 #[test]
 fn committed_schema_is_the_present_one() {
@@ -22,8 +23,7 @@ fn accepts(manifest: &str) -> bool {
     let mut compiler = boon::Compiler::new();
     compiler.add_resource("metadata.json", schema()).unwrap();
     let index = compiler.compile("metadata.json", &mut schemas).unwrap();
-    let table: toml::Table = manifest.parse().unwrap();
-    schemas.validate(&serde_json::to_value(table).unwrap(), index).is_ok()
+    schemas.validate(&json::manifest(manifest), index).is_ok()
 }
 
 #[test]

@@ -6,13 +6,14 @@ use std::fmt::Write as _;
 use std::fs;
 use std::path::Path;
 
-use toml::{Table, Value};
+use serde_json::Value;
 use xtask_core::manifest::{self, Binary, Package, Workspace};
 use xtask_core::plan::{self, Planned, Request};
 use xtask_core::problem::Code;
 use xtask_core::terms::chance::Chance;
 
 use super::{Applied, apply};
+use crate::workspace::json;
 use xtask::workspace::document;
 
 const NAMES: [&str; 7] = ["a", "b", "c", "d", "e", "f", "g"];
@@ -231,13 +232,14 @@ fn fix(root: &Path, files: &Texts) -> (usize, BTreeSet<String>) {
 }
 
 /// Removes the edges from a tree, and collects each with the key that declares it.
-fn take_edges(tree: &mut Table, path: &str, found: &mut BTreeMap<String, &str>) {
+fn take_edges(tree: &mut Value, path: &str, found: &mut BTreeMap<String, &str>) {
+    let Value::Object(tree) = tree else { return };
     for key in ["depends-on", "uses"] {
         let names: Vec<String> = match tree.remove(key) {
             Some(Value::Array(names)) => {
                 names.iter().map(|name| name.as_str().unwrap().to_owned()).collect()
             }
-            Some(Value::Table(pairs)) => pairs.into_iter().map(|(name, _)| name).collect(),
+            Some(Value::Object(pairs)) => pairs.into_iter().map(|(name, _)| name).collect(),
             Some(other) => {
                 tree.insert(key.to_owned(), other);
                 continue;
@@ -247,9 +249,7 @@ fn take_edges(tree: &mut Table, path: &str, found: &mut BTreeMap<String, &str>) 
         found.extend(names.into_iter().map(|name| (format!("{path} {name}"), key)));
     }
     for (key, value) in tree {
-        if let Value::Table(inner) = value {
-            take_edges(inner, &format!("{path}.{key}"), found);
-        }
+        take_edges(value, &format!("{path}.{key}"), found);
     }
 }
 
@@ -274,7 +274,7 @@ fn only_edges_moved(before: &str, after: &str, by_hand: bool, seed: u64) -> usiz
     let ends = |text: &str| (text.contains("\r\n"), text.ends_with('\n'));
     assert_eq!(ends(before), ends(after), "{shown}");
 
-    let mut trees = [before, after].map(|text| text.parse::<Table>().unwrap());
+    let mut trees = [before, after].map(json::manifest);
     let [was, is] = trees.each_mut().map(|tree| {
         let mut found = BTreeMap::new();
         take_edges(tree, "", &mut found);
