@@ -9,11 +9,11 @@ use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::Fault;
 use xtask_core::terms::Name;
 
-use crate::connection::{Connection, Error, unexpected, update};
-use crate::paths::StackPaths;
-use crate::process_stat::ProcessStat;
-use crate::protocol::{Reply, Request};
 use crate::service_logs::Logs;
+use xtask_control::connection::{Connection, Error, unexpected, update};
+use xtask_control::paths::StackPaths;
+use xtask_control::process_stat::ProcessStat;
+use xtask_control::protocol::{Reply, Request};
 
 /// The variable with the folder of the stack to connect to.
 pub const STACK_VARIABLE: &str = "XTASK_STACK_DIR";

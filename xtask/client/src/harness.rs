@@ -30,19 +30,21 @@ use std::ops::Deref;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
-pub use cargo::{cargo, workspace_of};
+pub use cargo::workspace_of;
 pub use failed::{FAILED_TESTS, FailedTest};
 pub use fresh::{Fresh, fresh};
 pub use locks::{FaultPermit, fault_permit};
 pub use skipped::{SKIPPED_TESTS, skipped};
+pub use xtask_control::cargo;
 
-use crate::paths::StackPaths;
 use crate::snapshot::{Phase, ServiceSnapshot};
-use crate::{STACK_VARIABLE, Stack, chain};
+use crate::{STACK_VARIABLE, Stack};
 use error::{HarnessError, StartError};
 use locks::{Access, Locks};
 use runner::Runner;
 use shared::Files;
+use xtask_control::chain;
+use xtask_control::paths::StackPaths;
 
 /// The variable with the pid of the owner: when the owner exits, the tests exit too.
 pub const OWNER_VARIABLE: &str = "XTASK_TEST_OWNER_PID";

@@ -3,8 +3,8 @@
 use std::time::Duration;
 use xtask_core::sorted::SortedMap;
 
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::plan::{Dependency, Plan, Program, Service, Stop};
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State};
 use xtask_core::terms::{Adopt, Condition, Kind, Place, Restart};
 
 /// A stack of these services.

@@ -1,1 +1,1 @@
-../../client/src/inherited.rs
+../../control/src/inherited.rs

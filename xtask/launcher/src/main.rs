@@ -18,11 +18,11 @@ use std::os::unix::process::CommandExt as _;
 use std::path::{Path, PathBuf};
 use std::process::{Command, ExitCode};
 
-#[expect(unreachable_pub, reason = "the client exports them")]
-#[cfg_attr(not(test), expect(dead_code, reason = "the client uses the rest"))]
+#[expect(unreachable_pub, reason = "`xtask-control` exports them")]
+#[cfg_attr(not(test), expect(dead_code, reason = "`xtask-control` uses the rest"))]
 mod inherited;
 mod services;
-#[expect(unreachable_pub, reason = "the client exports it")]
+#[expect(unreachable_pub, reason = "`xtask-control` exports it")]
 mod sources;
 
 /// The tool's package and binary.

@@ -1,1 +1,1 @@
-../../client/src/sources.rs
+../../control/src/sources.rs

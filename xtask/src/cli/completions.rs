@@ -4,7 +4,7 @@ use clap::{Args, ValueEnum};
 use clap_complete::{Shell, generate};
 
 use xtask::cli::{Exit, print};
-use xtask_client::called_as::named;
+use xtask_control::called_as::named;
 
 #[derive(Debug, Args)]
 pub(crate) struct CompletionsArgs {

@@ -8,8 +8,8 @@ use clap::Args;
 use xtask::cli::error::Failure;
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::{GOOD, WARN};
-use xtask_client::StackPaths;
-use xtask_client::paths::{DEFAULT_STACK, stacks_in};
+use xtask_control::StackPaths;
+use xtask_control::paths::{DEFAULT_STACK, stacks_in};
 use xtask_install::{Error, Host, Installed, TOOL};
 
 #[derive(Debug, Args)]

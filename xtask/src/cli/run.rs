@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt as _;
 use std::process::Command;
 
 use clap::Args;
-use xtask_client::protocol::Ask;
+use xtask_control::protocol::Ask;
 use xtask_core::plan::Program;
 
 use xtask::cli::error::Failure;

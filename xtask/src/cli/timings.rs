@@ -11,7 +11,7 @@ use xtask::cli::error::Failure;
 use xtask::cli::{Exit, Global, place, print};
 use xtask::view::style::GOOD;
 use xtask::view::words::command_for;
-use xtask_client::timings::Starts;
+use xtask_control::timings::Starts;
 
 use crate::view::timings;
 

@@ -189,6 +189,7 @@ fn dependency_against_the_order_is_refused() {
         ("xtask/core", "xtask", "dev-dependencies"),
         ("xtask/core", "tokio", "target.'cfg(unix)'.dependencies"),
         ("xtask/client", "xtask", "dependencies"),
+        ("xtask/control", "xtask-client", "dependencies"),
         ("xtask/logs", "xtask-core", "dependencies"),
         ("xtask/client", "xtask-test-support", "dev-dependencies"),
         ("xtask", "xtask-test-support", "dependencies"),

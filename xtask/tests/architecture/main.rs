@@ -149,6 +149,7 @@ fn packages_depend_downwards_only() {
         "xtask/daily",
         "xtask/core",
         "xtask/client",
+        "xtask/control",
         "xtask/logs",
         "xtask/tests/support",
         "tests",

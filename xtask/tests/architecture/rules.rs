@@ -16,7 +16,7 @@ pub(crate) struct File {
 }
 
 /// What the files of a folder may not name, beside what the order of the rooms excludes.
-const BANNED: [(&str, &[&str]); 6] = [
+const BANNED: [(&str, &[&str]); 7] = [
     // A view is a function of what it receives, so the rooms that touch the world are closed to it.
     (
         "xtask/daily/src/view/",
@@ -40,8 +40,9 @@ const BANNED: [(&str, &[&str]); 6] = [
         ],
     ),
     ("xtask/client/", &["xtask"]),
-    ("xtask/logs/", &["xtask", "xtask_client", "xtask_core"]),
-    ("xtask/core/", &["xtask", "xtask_client"]),
+    ("xtask/control/", &["xtask"]),
+    ("xtask/logs/", &["xtask", "xtask_client", "xtask_control", "xtask_core"]),
+    ("xtask/core/", &["xtask", "xtask_client", "xtask_control"]),
     (CORE, &["std"]),
 ];
 
@@ -137,7 +138,7 @@ pub(crate) fn bare_limits(file: &File) -> Vec<String> {
 /// The files that may hold the tool's name: the launcher, what finds out what the user typed, and
 /// what names the installed command or the alias of another workspace.
 const NAMING: [&str; 5] = [
-    "xtask/client/src/called_as.rs",
+    "xtask/control/src/called_as.rs",
     "xtask/install/src/error.rs",
     "xtask/launcher/src/main.rs",
     // Shells complete both names.
@@ -229,7 +230,12 @@ pub(crate) fn edges(folder: &str, manifest: &Table, services: &[String]) -> Vec<
         let allowed = match folder {
             "xtask/core" if table == "dev-dependencies" => !tool && !service,
             "xtask/core" => ["serde", "thiserror"].contains(&name.as_str()),
-            "xtask/client" => (!tool || ["xtask-core", "xtask-logs"].contains(&&*name)) && !service,
+            "xtask/control" if table == "dev-dependencies" => !service,
+            "xtask/control" => (!tool || name == "xtask-core") && !service,
+            "xtask/client" => {
+                let below = ["xtask-control", "xtask-core", "xtask-logs"];
+                (!tool || below.contains(&&*name)) && !service
+            }
             "xtask/logs" => !tool && !service,
             "xtask/tests/support" => (!tool || name == "xtask-client") && !service,
             "tests" => (!tool || ["xtask-client", SUPPORT].contains(&name.as_str())) && !service,

@@ -32,9 +32,9 @@ fn fixture() -> Fixture {
     let config = include_str!("../../../.cargo/config.toml");
     fixture.file(".cargo/config.toml", config);
     for (name, text) in [
-        ("inherited", include_str!("../../client/src/inherited.rs")),
+        ("inherited", include_str!("../../control/src/inherited.rs")),
         ("services", include_str!("../../launcher/src/services.rs")),
-        ("sources", include_str!("../../client/src/sources.rs")),
+        ("sources", include_str!("../../control/src/sources.rs")),
     ] {
         fixture.file(&format!("xtask/launcher/src/bin/{name}.rs"), text);
     }

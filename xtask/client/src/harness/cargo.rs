@@ -1,26 +1,10 @@
-//! Runs cargo from a test that cargo itself runs, as a user would run it.
+//! Asks cargo for what a test needs to start a stack.
 
 use std::path::{Path, PathBuf};
-use std::process::Command;
+
+use xtask_control::cargo;
 
 use super::error::StartError;
-use crate::inherited::is_cargo_variable;
-
-/// The same cargo, in `folder`, with the user's settings, but without the variables that the outer
-/// cargo and nextest set for the test. With nextest's variables, a nested run would count as part
-/// of the outer one and share its stack.
-pub fn cargo(folder: &Path) -> Command {
-    let program = std::env::var_os("CARGO").unwrap_or_else(|| "cargo".into());
-    let mut command = Command::new(program);
-    command.current_dir(folder);
-    let of_runner = |name: &str| is_cargo_variable(name) || name.starts_with("NEXTEST");
-    for (name, _) in std::env::vars_os() {
-        if name.to_str().is_some_and(of_runner) {
-            command.env_remove(name);
-        }
-    }
-    command
-}
 
 /// The subcommand of cargo that is the tool: that of the workspace, or the installed one.
 pub(crate) fn subcommand(workspace: &Path) -> &'static str {
@@ -66,15 +50,5 @@ mod tests {
     fn workspace_of_this_package_is_found() {
         let package = Path::new(env!("CARGO_MANIFEST_DIR"));
         assert!(workspace_of(package).unwrap().join("Cargo.lock").exists());
-    }
-
-    #[test]
-    fn nested_cargo_is_not_part_of_the_outer_run() {
-        let command = cargo(Path::new("."));
-        let removed = |name: &str| command.get_envs().any(|set| set == (name.as_ref(), None));
-        let outer = std::env::vars().map(|(name, _)| name);
-        let outer: Vec<_> = outer.filter(|name| name.starts_with("NEXTEST")).collect();
-        assert!(outer.iter().all(|name| removed(name)), "{outer:?}");
-        assert!(removed("CARGO_MANIFEST_DIR"));
     }
 }

@@ -4,7 +4,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::process::ExitStatus;
 
-use crate::Error;
+use xtask_control::Error;
 
 /// Why a test has no ready stack.
 #[derive(Debug, thiserror::Error)]

@@ -16,9 +16,10 @@ use super::{
     HarnessError, Removal, StartError, blocking, connect, package, remove_stack, runners_folder,
     workspace_of,
 };
-use crate::connection::Connection;
-use crate::paths::StackPaths;
-use crate::{Error, Stack, chain};
+use crate::Stack;
+use xtask_control::connection::Connection;
+use xtask_control::paths::StackPaths;
+use xtask_control::{Error, chain};
 
 /// The timeout for the stack to stop; after it the stack is left to stop by itself.
 const STOP_TIME: Duration = Duration::from_secs(30);

@@ -1,6 +1,6 @@
 //! Finds the runner of the tests: the shared stack stops when that process exits.
 
-use crate::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 
 /// A process, identified by pid and start time, because pids are reused.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -12,10 +12,11 @@ use std::process::Stdio;
 use serde::{Deserialize, Serialize};
 
 use super::SHAPE_VARIABLE;
-use super::cargo::{cargo, subcommand, workspace_of};
+use super::cargo::{subcommand, workspace_of};
 use super::error::StartError;
 use super::runner::Runner;
-use crate::StackPaths;
+use xtask_control::StackPaths;
+use xtask_control::cargo;
 
 /// The number of last lines of the tool's output in an error; the log has all of them.
 const SHOWN_LINES: usize = 100;

@@ -7,9 +7,9 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use tokio::task::LocalSet;
-use xtask_client::StackPaths;
-use xtask_client::paths::{DEFAULT_STACK, state_folder};
-use xtask_client::protocol::Ask;
+use xtask_control::StackPaths;
+use xtask_control::paths::{DEFAULT_STACK, state_folder};
+use xtask_control::protocol::Ask;
 
 use super::down::{finish, without_socket};
 use super::error::Error;

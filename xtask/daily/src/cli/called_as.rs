@@ -5,7 +5,7 @@ use std::ffi::OsString;
 use std::path::Path;
 use std::sync::OnceLock;
 
-use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
+use xtask_control::called_as::{self, CALLED_AS_VARIABLE};
 
 use super::brought::translated;
 use crate::view::words::quoted;

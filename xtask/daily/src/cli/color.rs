@@ -5,7 +5,7 @@
 use anstream::ColorChoice;
 use clap_builder::ValueEnum;
 use clap_builder::builder::PossibleValue;
-use xtask_client::escapes::Keep;
+use xtask_logs::escapes::Keep;
 
 /// The variable that turns colours of cargo on or off.
 pub(crate) const CARGO_VARIABLE: &str = "CARGO_TERM_COLOR";

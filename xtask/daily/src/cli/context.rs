@@ -1,7 +1,7 @@
 //! Sends the context of this command to a supervisor: what the services inherit that it starts.
 
-use xtask_client::connection;
-use xtask_client::protocol::Request;
+use xtask_control::connection;
+use xtask_control::protocol::Request;
 
 use super::print;
 use crate::session::connect::Session;

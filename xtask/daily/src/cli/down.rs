@@ -7,11 +7,11 @@ use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
 use clap_builder::{ArgMatches, Command};
-use xtask_client::Error::{Gone, Unexpected, Unreachable};
-use xtask_client::StackPaths;
-use xtask_client::connection::update;
-use xtask_client::protocol::{Reply, Request};
-use xtask_client::snapshot::{Phase, Snapshot};
+use xtask_control::Error::{Gone, Unexpected, Unreachable};
+use xtask_control::StackPaths;
+use xtask_control::connection::update;
+use xtask_control::protocol::{Reply, Request};
+use xtask_core::snapshot::{Phase, Snapshot};
 
 use super::arguments::{self, Arguments, flag, words};
 use super::error::{Failure, other_stack};
@@ -203,7 +203,7 @@ async fn some(mut session: Session, args: &DownArgs) -> anyhow::Result<Exit> {
     };
     let mut accepted = false;
     loop {
-        let stopped = |service: &xtask_client::snapshot::ServiceSnapshot| {
+        let stopped = |service: &xtask_core::snapshot::ServiceSnapshot| {
             !service.wanted && service.pid.is_none() && service.phase != Phase::Stopping
         };
         if accepted && names.iter().filter_map(|name| session.snapshot.service(name)).all(stopped) {

@@ -14,8 +14,8 @@ use anyhow::{Context as _, bail};
 use clap_builder::error::ErrorKind;
 use clap_builder::{ArgMatches, FromArgMatches, Subcommand};
 use serde::Deserialize;
-use xtask_client::called_as::{CALLED_AS_VARIABLE, name};
-use xtask_client::harness;
+use xtask_control::called_as::{CALLED_AS_VARIABLE, name};
+use xtask_control::cargo;
 
 use super::brought::command_place;
 use super::error::Error;
@@ -60,7 +60,7 @@ impl Elsewhere {
             let text = format!("`{name}`, which has the command `{}`", self.0.name);
             print::progress(BUSY, "Building", &text);
         }
-        let mut cargo = harness::cargo(Path::new("."));
+        let mut cargo = cargo(Path::new("."));
         cargo.args(["build", "--package", name, "--bin", name]);
         cargo.arg("--message-format=json-render-diagnostics");
         cargo.arg("--manifest-path").arg(sources.join("Cargo.toml"));

@@ -3,7 +3,7 @@
 //! It is the only command that prints secrets, and it prints them to standard output alone.
 
 use clap_builder::{Arg, ArgMatches, Command};
-use xtask_client::protocol::Ask;
+use xtask_control::protocol::Ask;
 use xtask_core::plan::Program;
 
 use super::arguments::{Arguments, flag, required};

@@ -5,8 +5,8 @@
 use std::io;
 use std::path::PathBuf;
 
-use xtask_client::connection;
-use xtask_client::paths::STATE_VARIABLE;
+use xtask_control::connection;
+use xtask_control::paths::STATE_VARIABLE;
 use xtask_core::terms::suggest::nearest;
 
 use super::exit::Exit;

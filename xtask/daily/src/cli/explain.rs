@@ -7,7 +7,7 @@
 use std::path::Path;
 
 use clap_builder::{Arg, ArgMatches, Command};
-use xtask_client::protocol::Ask;
+use xtask_control::protocol::Ask;
 use xtask_core::problem::Code;
 use xtask_core::terms::Name;
 use xtask_core::terms::suggest::nearest;

@@ -3,8 +3,8 @@
 use std::io;
 use std::path::Path;
 
-use xtask_client::StackPaths;
-use xtask_client::paths::DEFAULT_STACK;
+use xtask_control::StackPaths;
+use xtask_control::paths::DEFAULT_STACK;
 use xtask_core::plan::{Isolation, KeptFlags, Plan, Planned, Request, WatchedFiles};
 use xtask_core::problem::Problem;
 use xtask_core::terms::Name;

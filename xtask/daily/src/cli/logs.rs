@@ -10,11 +10,11 @@ use std::sync::Arc;
 use clap_builder::{ArgMatches, Command};
 use regex_lite::Regex;
 use thiserror::Error;
-use xtask_client::StackPaths;
-use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{More, Record, Start, Wanted};
-use xtask_client::protocol::Ask;
+use xtask_control::StackPaths;
+use xtask_control::protocol::Ask;
 use xtask_core::terms::duration::{self, BadDuration};
+use xtask_logs::escapes::{Keep, strip};
+use xtask_logs::{More, Record, Start, Wanted};
 
 use super::arguments::{Arguments, all, flag, option, words};
 use super::error::{self, meant_or};

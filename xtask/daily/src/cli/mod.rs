@@ -44,8 +44,8 @@ use std::time::Duration;
 
 use anyhow::Context;
 use clap_builder::{ArgMatches, Command, Error, Subcommand, value_parser};
-use xtask_client::names::{StackNameError, check_stack_name};
-use xtask_client::paths::DEFAULT_STACK;
+use xtask_control::names::{StackNameError, check_stack_name};
+use xtask_control::paths::DEFAULT_STACK;
 
 use self::arguments::{Arguments, option, required};
 use self::commands::{Daily, Shown};

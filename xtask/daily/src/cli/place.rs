@@ -6,7 +6,7 @@ use std::io;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 use xtask_core::plan::Plan;
 
 use super::error::Error;

@@ -12,7 +12,7 @@ use std::os::fd::AsFd as _;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use xtask_client::called_as::{named, named_json};
+use xtask_control::called_as::{named, named_json};
 
 use crate::system::async_fd;
 use crate::view::style::{BAD, BOLD, RESET};

@@ -8,9 +8,9 @@ use std::path::Path;
 use xtask_core::sorted::SortedMap;
 
 use clap_builder::{ArgMatches, Command};
-use xtask_client::protocol::Request;
-use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
+use xtask_control::protocol::Request;
 use xtask_core::plan::Plan;
+use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
 use xtask_core::terms::duration::measured;

@@ -1,9 +1,9 @@
 //! The services of a running stack that the command line names, for `restart`, `wait` and `down`.
 
 use tokio::time::{Instant, timeout_at};
-use xtask_client::StackPaths;
-use xtask_client::connection::update;
-use xtask_client::snapshot::Snapshot;
+use xtask_control::StackPaths;
+use xtask_control::connection::update;
+use xtask_core::snapshot::Snapshot;
 use xtask_core::terms::Name;
 
 use super::error::Error;

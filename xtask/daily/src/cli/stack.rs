@@ -6,13 +6,12 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use anyhow::Context as _;
-use xtask_client::StackPaths;
-use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
-use xtask_client::harness;
-use xtask_client::paths::{DEFAULT_STACK, Endpoint, stacks_in};
-use xtask_client::process_stat::ProcessStat;
-use xtask_client::protocol::Ask;
-use xtask_client::snapshot::Snapshot;
+use xtask_control::StackPaths;
+use xtask_control::called_as::{self, CALLED_AS_VARIABLE};
+use xtask_control::paths::{DEFAULT_STACK, Endpoint, stacks_in};
+use xtask_control::process_stat::ProcessStat;
+use xtask_control::protocol::Ask;
+use xtask_core::snapshot::Snapshot;
 
 use super::error::Error;
 use super::interrupt::Interrupts;
@@ -37,7 +36,7 @@ pub fn cargo() -> PathBuf {
 /// does for a command that the user types.
 pub fn cargo_for<'a>(root: &Path, words: impl IntoIterator<Item = &'a str>) -> Command {
     let mut words = words.into_iter();
-    let mut command = harness::cargo(Path::new("."));
+    let mut command = xtask_control::cargo(Path::new("."));
     command.args(words.next()).arg("--manifest-path").arg(root.join("Cargo.toml")).args(words);
     command
 }

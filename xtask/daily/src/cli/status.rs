@@ -5,10 +5,10 @@
 use std::path::Path;
 
 use clap_builder::{ArgMatches, Command};
-use xtask_client::protocol::Ask;
-use xtask_client::snapshot::{ProgramFiles, Snapshot};
-use xtask_client::sources;
+use xtask_control::protocol::Ask;
+use xtask_control::sources;
 use xtask_core::plan::KeptFlags;
+use xtask_core::snapshot::{ProgramFiles, Snapshot};
 
 use super::arguments::{Arguments, flag};
 use super::exit::Exit;

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap_builder::{ArgMatches, Command, value_parser};
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 
 use super::arguments::{Arguments, option, required};
 use super::exit::Exit;

@@ -4,9 +4,9 @@ use std::time::Duration;
 
 use clap_builder::{ArgMatches, Command};
 use tokio::time::Instant;
-use xtask_client::connection::update;
-use xtask_client::protocol::Ask;
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_control::connection::update;
+use xtask_control::protocol::Ask;
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::BadDuration;
 use xtask_core::terms::{Name, duration};
 

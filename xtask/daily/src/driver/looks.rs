@@ -7,7 +7,7 @@
 use xtask_core::sorted::SortedMap;
 
 use tokio::task::JoinHandle;
-use xtask_client::protocol::{Ask, Reply};
+use xtask_control::protocol::{Ask, Reply};
 use xtask_core::snapshot::{Phase, Snapshot};
 use xtask_core::stack::stopped_text;
 use xtask_core::terms::Name;

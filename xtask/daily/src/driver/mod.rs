@@ -19,7 +19,7 @@ use xtask_core::sorted::{SortedMap, SortedSet};
 use tokio::sync::mpsc::UnboundedReceiver;
 use tokio::sync::oneshot;
 use tokio::time::{Instant, sleep_until};
-use xtask_client::protocol::{Answer, Reply, Request};
+use xtask_control::protocol::{Answer, Reply, Request};
 use xtask_core::plan::KeptFlags;
 use xtask_core::snapshot::{Phase, State, Watch};
 use xtask_core::stack::{Effect, Event, Report, Stack};

@@ -12,7 +12,7 @@ use xtask_core::sorted::SortedMap;
 
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use xtask_client::protocol::{Answer, Reply};
+use xtask_control::protocol::{Answer, Reply};
 use xtask_core::snapshot::{ServiceSnapshot, State, Watch};
 use xtask_core::stack::Report;
 use xtask_core::terms::Name;
@@ -307,7 +307,7 @@ impl Outbox {
 mod tests {
     use super::*;
     use crate::sample::service;
-    use xtask_client::snapshot::Phase;
+    use xtask_core::snapshot::Phase;
 
     fn names(answers: &[Answer]) -> Vec<&str> {
         let changed = answers.iter().filter_map(|answer| match &answer.reply {

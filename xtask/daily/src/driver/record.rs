@@ -9,7 +9,7 @@ use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-use xtask_client::own_file::open_for_secrets;
+use xtask_control::own_file::open_for_secrets;
 use xtask_core::record::{RecordLine, RecordStep, VERSION};
 use xtask_core::stack::{Effect, Event};
 

@@ -7,8 +7,8 @@ use std::ffi::OsStr;
 
 use thiserror::Error;
 use tokio::time::Instant;
-use xtask_client::context::Context;
-use xtask_client::protocol::{self, Reply, Request};
+use xtask_control::context::Context;
+use xtask_control::protocol::{self, Reply, Request};
 use xtask_core::plan::{Plan, Service};
 use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot, State, Watch, WatchState};
 use xtask_core::stack::{Event, Fault};

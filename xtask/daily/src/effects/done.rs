@@ -7,7 +7,7 @@ use std::io::{self, ErrorKind};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 use xtask_core::terms::Name;
 
 /// The folder of the records, below the data folder.

@@ -24,7 +24,7 @@ use std::ptr;
 
 use libc::{c_char, c_int};
 use rustix::process::Pid;
-use xtask_client::context::Context;
+use xtask_control::context::Context;
 
 use crate::effects::error::Error;
 use crate::system::account::Account;

@@ -4,12 +4,12 @@ use std::future::Future;
 use std::time::Duration;
 
 use tokio::sync::mpsc;
-use xtask_client::logs::{Merge, More, Reader, Start};
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 use xtask_core::plan::{Port, Probe};
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{BindFailure, Command, Effect, Event, Exit, Run, Signal};
 use xtask_core::terms::{Name, Place};
+use xtask_logs::{Merge, More, Reader, Start};
 
 use super::{World, WorldSettings};
 use crate::system::mark::Marks;

@@ -6,12 +6,12 @@ use std::time::Duration;
 
 use rustix::process::{Signal, pidfd_send_signal};
 
-use xtask_client::StackPaths;
-use xtask_client::connection::{self, Connection, update};
-use xtask_client::paths::Endpoint;
-use xtask_client::protocol::{Ask, Reply, Request};
-use xtask_client::snapshot::Snapshot;
+use xtask_control::StackPaths;
+use xtask_control::connection::{self, Connection, update};
+use xtask_control::paths::Endpoint;
+use xtask_control::protocol::{Ask, Reply, Request};
 use xtask_core::plan::{KeptFlags, Service};
+use xtask_core::snapshot::Snapshot;
 use xtask_core::terms::Name;
 
 use super::Error;

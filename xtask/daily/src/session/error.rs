@@ -3,7 +3,7 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xtask_client::connection;
+use xtask_control::connection;
 
 #[derive(Debug, thiserror::Error)]
 pub enum Error {

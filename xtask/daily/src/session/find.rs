@@ -7,8 +7,8 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xtask_client::StackPaths;
-use xtask_client::paths::state_folder;
+use xtask_control::StackPaths;
+use xtask_control::paths::state_folder;
 
 use super::workspaces::{self, Recorded, identity};
 use crate::system::supervisors::{self, SupervisorProcess};

@@ -9,8 +9,8 @@ use std::os::fd::OwnedFd;
 
 use rustix::fs::inotify;
 use tokio::io::unix::AsyncFd;
-use xtask_client::StackPaths;
-use xtask_client::logs::{Merge, More, Reader, Record, Start, Wanted};
+use xtask_control::StackPaths;
+use xtask_logs::{Merge, More, Reader, Record, Start, Wanted};
 
 use crate::system::async_fd::async_fd;
 use crate::system::limits::raise_open_files;

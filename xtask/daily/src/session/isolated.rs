@@ -6,8 +6,8 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use xtask_client::StackPaths;
-use xtask_client::paths::stacks_in;
+use xtask_control::StackPaths;
+use xtask_control::paths::stacks_in;
 
 use super::{Error, workspaces};
 use crate::supervisor::lock::Lock;

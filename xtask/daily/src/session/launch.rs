@@ -12,9 +12,9 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command};
 
 use tokio::net::UnixStream;
-use xtask_client::StackPaths;
-use xtask_client::connection::{self, Connection};
-use xtask_client::snapshot::State;
+use xtask_control::StackPaths;
+use xtask_control::connection::{self, Connection};
+use xtask_core::snapshot::State;
 
 use super::connect::{Session, Supervisor, connect, lock, notify_if_slow, watch};
 use super::{Error, own_program, workspaces};

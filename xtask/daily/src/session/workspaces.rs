@@ -10,9 +10,9 @@ use std::path::{Path, PathBuf};
 use std::time::UNIX_EPOCH;
 
 use serde::{Deserialize, Serialize};
-use xtask_client::StackPaths;
-use xtask_client::owners::is_own_folder;
-use xtask_client::paths::{stacks_in, state_folder};
+use xtask_control::StackPaths;
+use xtask_control::owners::is_own_folder;
+use xtask_control::paths::{stacks_in, state_folder};
 
 use crate::system::json_file::write_json;
 

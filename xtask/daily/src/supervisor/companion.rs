@@ -6,7 +6,7 @@ use std::path::Path;
 
 use rustix::event::{PollFd, PollFlags, poll};
 use rustix::process::{Pid, PidfdFlags, pidfd_open};
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 
 use crate::system::mark::Marks;
 

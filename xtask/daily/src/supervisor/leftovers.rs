@@ -9,8 +9,8 @@ use std::path::Path;
 use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
-use xtask_client::StackPaths;
-use xtask_client::paths::Endpoint;
+use xtask_control::StackPaths;
+use xtask_control::paths::Endpoint;
 
 use super::lock::Lock;
 use crate::effects::containers::cleanup::{self, AfterCleanup, Removed};

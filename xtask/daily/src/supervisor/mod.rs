@@ -26,8 +26,8 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio::sync::mpsc::{UnboundedSender, unbounded_channel};
 use tokio::task::LocalSet;
-use xtask_client::StackPaths;
-use xtask_client::paths::Endpoint;
+use xtask_control::StackPaths;
+use xtask_control::paths::Endpoint;
 
 use crate::driver::outbox::Board;
 use crate::driver::{Driver, Input, Record};

@@ -13,7 +13,7 @@ use tokio::net::{UnixListener, UnixStream};
 use tokio::sync::mpsc::UnboundedSender;
 use tokio::sync::{Semaphore, oneshot};
 use tokio::task::JoinHandle;
-use xtask_client::protocol::{self, Answer, MalformedCall, Reply};
+use xtask_control::protocol::{self, Answer, MalformedCall, Reply};
 
 use super::request::{MOST_LONG_LINES, Unread, line};
 use crate::driver::outbox::{Board, Outbox, Outboxes};
@@ -163,8 +163,8 @@ mod tests {
     use tokio::net::unix::OwnedReadHalf;
     use tokio::sync::mpsc::{UnboundedReceiver, unbounded_channel};
     use tokio::task::LocalSet;
-    use xtask_client::protocol::{Call, Request, VERSION};
-    use xtask_client::snapshot::{Phase, ServiceSnapshot, State};
+    use xtask_control::protocol::{Call, Request, VERSION};
+    use xtask_core::snapshot::{Phase, ServiceSnapshot, State};
 
     use super::*;
     use crate::sample::{service, snapshot};

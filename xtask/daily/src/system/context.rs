@@ -4,8 +4,8 @@ use std::ffi::{OsStr, OsString};
 use std::path::{Path, PathBuf};
 use xtask_core::sorted::SortedMap;
 
-use xtask_client::context::{Context, Limit, OsText};
-use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
+use xtask_control::context::{Context, Limit, OsText};
+use xtask_control::inherited::{is_cargo_variable, is_service_manager_variable};
 
 use super::limits::original_open_files;
 use super::mark::MARK;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, MutexGuard, PoisonError};
 use xtask_core::sorted::SortedSet;
 
 use rustix::process::{Pid, Signal, WaitId, WaitIdOptions};
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
 
 use crate::system::mark::Mark;

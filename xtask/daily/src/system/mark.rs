@@ -14,7 +14,7 @@ use std::io::{self, Read as _};
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 use xtask_core::terms::MARK_VARIABLE;
 
 use crate::system::json_file::write_json;

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use xtask_core::sorted::SortedMap;
 
 use rustix::process::{Signal, getpid, pidfd_send_signal};
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 use xtask_core::terms::Name;
 
 use crate::system::group::{Leader, is_orphan};

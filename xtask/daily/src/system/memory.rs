@@ -6,7 +6,7 @@
 
 use xtask_core::sorted::{SortedMap, SortedSet};
 
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 
 use super::proc;
 

@@ -10,7 +10,7 @@ use std::time::Duration;
 
 use rustix::process::geteuid;
 use rustix::time::{ClockId, clock_gettime};
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 
 pub(crate) fn all() -> impl Iterator<Item = i32> {
     let entries = std::fs::read_dir("/proc").into_iter().flatten().flatten();

@@ -3,7 +3,7 @@
 use std::io;
 
 use rustix::process::{Resource, Rlimit, getrlimit};
-use xtask_client::paths::STATE_VARIABLE;
+use xtask_control::paths::STATE_VARIABLE;
 
 /// One command or edit that helps; none if that depends on what failed.
 pub(crate) fn way_out(error: &io::Error) -> Option<String> {

@@ -3,8 +3,8 @@
 //! The C library and Python print lines at once only to a terminal. To a pipe they print when some
 //! kilobytes are full, so a log probe waits for a line that the program has printed.
 
-use xtask_client::logs::{Record, Stream};
 use xtask_core::plan::{Probe, Program, Service, Setting};
+use xtask_logs::{Record, Stream};
 
 /// The edit that mends a log probe which timed out although the program may have printed its line;
 /// none if the program prints lines at once. `records` are its last lines.

@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::stack::elsewhere_text;
 use xtask_core::terms::Name;
 

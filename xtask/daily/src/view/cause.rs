@@ -3,10 +3,10 @@
 use std::fmt::Write as _;
 use xtask_core::sorted::SortedSet;
 
-use xtask_client::escapes::{self, Keep};
-use xtask_client::logs::Record;
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
+use xtask_logs::Record;
+use xtask_logs::escapes::{self, Keep};
 
 use super::log::excerpt;
 use super::style::{BOLD, RESET};

@@ -5,10 +5,10 @@
 use std::borrow::Cow;
 
 use serde::Serialize;
-use xtask_client::logs::{End, Record, Stream};
-use xtask_client::snapshot::{Failure, Phase, RunSnapshot, ServiceSnapshot, Snapshot};
-use xtask_client::timings::Start;
+use xtask_control::timings::Start;
+use xtask_core::snapshot::{Failure, Phase, RunSnapshot, ServiceSnapshot, Snapshot};
 use xtask_core::terms::secret::shown_url;
+use xtask_logs::{End, Record, Stream};
 
 use super::visible::visible_json;
 

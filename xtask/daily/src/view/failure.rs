@@ -7,8 +7,8 @@ use std::collections::VecDeque;
 use std::fmt::Write;
 use xtask_core::sorted::{SortedMap, SortedSet};
 
-use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::plan::{Plan, Service};
+use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::terms::Name;
 
 use super::buffering;

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_core::snapshot::{Phase, ServiceSnapshot};
 
 use super::calls;
 use super::status::color;

@@ -6,8 +6,8 @@
 use std::fmt::Write;
 use xtask_core::sorted::SortedMap;
 
-use xtask_client::escapes::{self, Keep};
-use xtask_client::logs::{End, Record, Stream, WATCH_LOG};
+use xtask_logs::escapes::{self, Keep};
+use xtask_logs::{End, Record, Stream, WATCH_LOG};
 
 use super::style::{DIM, RESET, SERVICES, WARN};
 

@@ -4,8 +4,8 @@
 
 use std::path::Path;
 
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::calls::Deadlock;
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::measured;
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};
@@ -240,7 +240,7 @@ pub(crate) fn waiting<'a>(
 mod tests {
     use super::*;
     use crate::sample::service;
-    use xtask_client::snapshot::RunSnapshot;
+    use xtask_core::snapshot::RunSnapshot;
 
     #[test]
     fn candidate_is_reported_once_per_phase() {

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use serde::Serialize;
-use xtask_client::snapshot::{Phase, Snapshot, State};
+use xtask_core::snapshot::{Phase, Snapshot, State};
 
 use super::style::{BAD, BOLD, BUSY, DIM, GOOD, WARN};
 use super::table::{Cell, table};

@@ -3,7 +3,7 @@
 use std::fmt::Write as _;
 use std::time::Duration;
 
-use xtask_client::snapshot::{Phase, Placement, RunSnapshot, ServiceSnapshot, Snapshot};
+use xtask_core::snapshot::{Phase, Placement, RunSnapshot, ServiceSnapshot, Snapshot};
 use xtask_core::terms::duration::{age, measured};
 use xtask_core::terms::secret::shown_url;
 use xtask_core::terms::{Kind, Name};

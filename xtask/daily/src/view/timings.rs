@@ -1,6 +1,6 @@
 //! The time of a start in one line, and what became slower.
 
-use xtask_client::timings::{Slower, Start, Step, StepKind};
+use xtask_control::timings::{Slower, Start, Step, StepKind};
 use xtask_core::terms::duration::measured;
 
 /// How many steps of the critical path, and how many slower parts, are named.

@@ -1,7 +1,7 @@
 //! What a watcher reports: the form of its lines, and the line of `status`.
 
-use xtask_client::logs::WATCH_LOG;
-use xtask_client::snapshot::{Watch, WatchState};
+use xtask_core::snapshot::{Watch, WatchState};
+use xtask_logs::WATCH_LOG;
 
 use super::progress::ProgressLine;
 use super::style::{BAD, BUSY, GOOD, RESET};

@@ -1,6 +1,6 @@
 //! Parts of a service as text, shared by the views. The texts are not stable.
 
-use xtask_client::paths::DEFAULT_STACK;
+use xtask_control::paths::DEFAULT_STACK;
 use xtask_core::plan::{Dependency, Probe, Program, Replacement, Service};
 use xtask_core::terms::duration::spell;
 use xtask_core::terms::secret::MASK;

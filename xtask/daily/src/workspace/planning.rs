@@ -10,7 +10,7 @@ use xtask_core::sorted::{SortedMap, SortedSet};
 
 use rustix::fs::OFlags;
 
-use xtask_client::inherited::{is_cargo_variable, is_service_manager_variable};
+use xtask_control::inherited::{is_cargo_variable, is_service_manager_variable};
 use xtask_core::manifest;
 use xtask_core::plan::{self, Planned, Programs, Request, Unreadable};
 use xtask_core::problem::{Code, Problem, Severity};

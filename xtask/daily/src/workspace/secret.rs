@@ -9,8 +9,8 @@ use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
 use sha2::{Digest as _, Sha256};
-use xtask_client::StackPaths;
-use xtask_client::own_file::open_private;
+use xtask_control::StackPaths;
+use xtask_control::own_file::open_private;
 
 /// The file with the random bytes, in the folder of all state.
 const FILE: &str = "secret";

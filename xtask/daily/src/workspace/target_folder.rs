@@ -13,7 +13,7 @@ use xtask_core::sorted::SortedSet;
 
 use rustix::fs::{FlockOperation, flock};
 use toml::de::DeTable;
-use xtask_client::sources;
+use xtask_control::sources;
 
 /// The file with the roots of the workspaces, a JSON string a line.
 const ROOTS: &str = "xtask-roots";

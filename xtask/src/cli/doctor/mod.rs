@@ -8,7 +8,7 @@ mod stacks;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
-use xtask_client::paths::state_folder;
+use xtask_control::paths::state_folder;
 
 use xtask::cli::{Exit, Global, print};
 use xtask::view::style::{BAD, GOOD, RESET, WARN};

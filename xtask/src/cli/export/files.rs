@@ -14,7 +14,7 @@ use std::os::unix::fs::{
 use std::path::{Path, PathBuf};
 
 use rustix::fs::OFlags;
-use xtask_client::owners::foreign_link;
+use xtask_control::owners::foreign_link;
 
 use xtask::cli::Exit;
 use xtask::cli::error::Failure;

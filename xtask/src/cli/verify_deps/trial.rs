@@ -7,12 +7,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use anyhow::Context;
-use xtask_client::StackPaths;
-use xtask_client::logs::closing_lines;
-use xtask_client::snapshot::Snapshot;
+use xtask_control::StackPaths;
 use xtask_core::plan::{Inseparable, Plan};
+use xtask_core::snapshot::Snapshot;
 use xtask_core::stack::LinkedProgram;
 use xtask_core::terms::Name;
+use xtask_logs::closing_lines;
 
 use xtask::cli::error::Error;
 use xtask::cli::interrupt::Interrupts;

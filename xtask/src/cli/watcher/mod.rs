@@ -15,7 +15,7 @@ use anyhow::Context as _;
 use clap::Args;
 use xtask::cli::up::watch::{WatchLog, WatchSettings};
 use xtask::cli::{Exit, block_on, error};
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 
 #[derive(Debug, Args)]
 pub(crate) struct WatcherArgs {

@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 use xtask_core::manifest::Manifest;
 use xtask_core::plan::{Cycles, KeptFlags, Plan, Planned, Request, WatchedFiles};
 use xtask_core::problem::{Problem, Severity};

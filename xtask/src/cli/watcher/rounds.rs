@@ -11,12 +11,12 @@ use std::os::unix::fs::MetadataExt as _;
 use std::path::{Path, PathBuf};
 
 use anyhow::Context as _;
-use xtask_client::StackPaths;
-use xtask_client::connection::{self, update};
-use xtask_client::protocol::{Reply, Request};
-use xtask_client::snapshot::{Failure, State, WatchState};
-use xtask_client::sources;
+use xtask_control::StackPaths;
+use xtask_control::connection::{self, update};
+use xtask_control::protocol::{Reply, Request};
+use xtask_control::sources;
 use xtask_core::plan::{KeptFlags, Service};
+use xtask_core::snapshot::{Failure, State, WatchState};
 use xtask_core::terms::Name;
 
 use super::cargo::{BuiltProgram, CargoBuild, CargoEvent, Ended};

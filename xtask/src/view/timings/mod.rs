@@ -4,7 +4,7 @@
 
 use std::fmt::Write as _;
 
-use xtask_client::timings::{ServiceStart, Start, Step, StepKind};
+use xtask_control::timings::{ServiceStart, Start, Step, StepKind};
 use xtask_core::terms::duration::measured;
 
 const STYLE: &str = include_str!("style.css");
@@ -217,7 +217,7 @@ fn escaped(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use xtask_client::timings::Build;
+    use xtask_control::timings::Build;
 
     use super::*;
 

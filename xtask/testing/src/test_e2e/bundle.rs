@@ -9,12 +9,12 @@ use std::path::{Path, PathBuf};
 
 use xtask::system::timestamp::Timestamp;
 use xtask::view::status::masked;
-use xtask_client::called_as::named;
 use xtask_client::harness::{FAILED_TESTS, FailedTest};
-use xtask_client::logs::last_lines;
-use xtask_client::protocol::Reply;
-use xtask_client::snapshot::{ServiceSnapshot, Snapshot};
+use xtask_control::called_as::named;
+use xtask_control::protocol::Reply;
+use xtask_core::snapshot::{ServiceSnapshot, Snapshot};
 use xtask_core::stack::Report;
+use xtask_logs::last_lines;
 
 use super::TestRun;
 use super::arguments::{repeat_command, up_arguments};

@@ -6,9 +6,9 @@
 use xtask_core::sorted::SortedSet;
 
 use serde::Serialize;
-use xtask_client::connection::update;
-use xtask_client::protocol::Reply;
-use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
+use xtask_control::connection::update;
+use xtask_control::protocol::Reply;
+use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::{Fault, Report, Run};
 use xtask_core::terms::Name;
 
@@ -76,7 +76,7 @@ fn has_crashed(service: &ServiceSnapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use xtask_client::snapshot::State;
+    use xtask_core::snapshot::State;
 
     fn snapshot(phase: Phase, run: Run) -> Snapshot {
         let service = serde_json::json!({

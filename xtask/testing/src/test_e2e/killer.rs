@@ -8,9 +8,10 @@ use std::convert::Infallible;
 use std::time::Duration;
 
 use tokio::time::timeout;
+use xtask_client::Stack;
 use xtask_client::harness::fault_permit;
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
-use xtask_client::{Stack, StackPaths};
+use xtask_control::StackPaths;
+use xtask_core::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::terms::Kind;
 use xtask_core::terms::chance::Chance;
 

@@ -16,7 +16,7 @@ pub(crate) mod workspace;
 use std::path::Path;
 
 use clap::{ArgGroup, Args};
-use xtask_client::StackPaths;
+use xtask_control::StackPaths;
 
 use self::bundle::History;
 use self::shards::Shard;

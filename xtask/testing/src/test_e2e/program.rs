@@ -10,8 +10,8 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::process::{Child, ChildStdin, Command};
 use tokio::time::{Instant, sleep_until};
-use xtask_client::connection::Connection;
-use xtask_client::protocol::Reply;
+use xtask_control::connection::Connection;
+use xtask_control::protocol::Reply;
 
 use crate::skipped;
 use xtask::cli::Exit;

@@ -6,10 +6,11 @@ use std::path::PathBuf;
 
 use anyhow::Context as _;
 use serde::Serialize;
-use xtask_client::logs::closing_lines;
-use xtask_client::{STACK_VARIABLE, StackPaths};
+use xtask_client::STACK_VARIABLE;
+use xtask_control::StackPaths;
 use xtask_core::calls::Call;
 use xtask_core::terms::secret::shown_url;
+use xtask_logs::closing_lines;
 
 use super::TestRun;
 use super::arguments::repeat_command;

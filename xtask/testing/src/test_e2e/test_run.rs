@@ -9,8 +9,8 @@ use tokio::process::Command;
 use tokio::time::timeout;
 use xtask_client::STACK_VARIABLE;
 use xtask_client::harness::{OWNER_VARIABLE, SHAPE_VARIABLE};
-use xtask_client::protocol::{Ask, Reply, Request};
-use xtask_client::snapshot::Snapshot;
+use xtask_control::protocol::{Ask, Reply, Request};
+use xtask_core::snapshot::Snapshot;
 
 use super::arguments::{start_arguments, up_arguments};
 use super::crashes::Crashes;

@@ -12,8 +12,8 @@ use std::time::Duration;
 use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::plan::{Plan, Probe, Program, Service};
+use xtask_core::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::terms::{Kind, Name, Restart};
 
 /// How long after it became ready such a service is looked at again.

@@ -7,10 +7,10 @@ use xtask_core::sorted::SortedMap;
 
 use anyhow::bail;
 use tokio::time::{Instant, sleep_until};
-use xtask_client::connection::update;
-use xtask_client::protocol::{Ask, Reply, Request};
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
+use xtask_control::connection::update;
+use xtask_control::protocol::{Ask, Reply, Request};
 use xtask_core::plan::{KeptFlags, Plan, Port};
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::stack::ServiceAddress;
 use xtask_core::terms::Name;
 

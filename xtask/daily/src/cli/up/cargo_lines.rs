@@ -6,7 +6,7 @@
 use std::io::{PipeReader, Read as _};
 use std::process::Command;
 
-use xtask_client::escapes::{self, Keep};
+use xtask_logs::escapes::{self, Keep};
 
 use crate::cli::{print, screen};
 use crate::system::terminal::size;

@@ -4,7 +4,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 use anyhow::{Context, bail};
-use xtask_client::harness;
+use xtask_control::cargo;
 use xtask_core::plan::{Plan, Program};
 
 use super::build::Message;
@@ -47,7 +47,7 @@ fn present_folder(profile: &str) -> anyhow::Result<PathBuf> {
     let written =
         fs::write(&path, manifest).and_then(|()| fs::write(root.join("lib.rs"), "#![no_std]"));
     written.context("failed to write an empty package")?;
-    let mut cargo = harness::cargo(Path::new("."));
+    let mut cargo = cargo(Path::new("."));
     cargo.args(["build", "--quiet", "--offline", "--message-format=json", "--profile", profile]);
     cargo.arg("--manifest-path").arg(&path).arg("--target-dir").arg(&target);
     let output = cargo.output().map_err(workspace::no_cargo)?;

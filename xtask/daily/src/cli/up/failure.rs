@@ -4,11 +4,11 @@ use std::io;
 use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
-use xtask_client::StackPaths;
-use xtask_client::logs::closing_lines;
-use xtask_client::snapshot::{Failure, Phase, ServiceSnapshot};
+use xtask_control::StackPaths;
 use xtask_core::plan::Plan;
+use xtask_core::snapshot::{Failure, Phase, ServiceSnapshot};
 use xtask_core::terms::Name;
+use xtask_logs::closing_lines;
 
 use super::bring_up::BringUp;
 use crate::cli::exit::Exit;

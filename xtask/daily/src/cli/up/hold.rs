@@ -3,8 +3,8 @@
 //! Ctrl-C leaves a stack running that another command started.
 
 use tokio::time::timeout;
-use xtask_client::protocol::{Ask, Reply, Request};
-use xtask_client::snapshot::State;
+use xtask_control::protocol::{Ask, Reply, Request};
+use xtask_core::snapshot::State;
 
 use super::bring_up::BringUp;
 use super::logs::Logs;

@@ -11,9 +11,9 @@ use regex_lite::Regex;
 use tokio::io::{AsyncBufReadExt as _, BufReader};
 use tokio::process::{Child, Command};
 use tokio::task::JoinHandle;
-use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
-use xtask_client::protocol::{Answer, Ask, Reply, Request};
-use xtask_client::snapshot::ServiceSnapshot;
+use xtask_control::called_as::{self, CALLED_AS_VARIABLE};
+use xtask_control::protocol::{Answer, Ask, Reply, Request};
+use xtask_core::snapshot::ServiceSnapshot;
 use xtask_core::terms::Name;
 
 use super::bring_up::BringUp;

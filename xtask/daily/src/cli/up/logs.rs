@@ -6,11 +6,11 @@ use std::time::Duration;
 use regex_lite::Regex;
 use tokio::task::JoinHandle;
 use tokio::time::{Instant, timeout};
-use xtask_client::StackPaths;
-use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{More, Record, Start, WATCH_LOG, Wanted};
+use xtask_control::StackPaths;
 use xtask_core::plan::Plan;
 use xtask_core::terms::Name;
+use xtask_logs::escapes::{Keep, strip};
+use xtask_logs::{More, Record, Start, WATCH_LOG, Wanted};
 
 use super::reporter::{Output, PATIENCE};
 use crate::cli::{color, print};

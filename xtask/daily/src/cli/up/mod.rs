@@ -24,8 +24,8 @@ use std::path::{Path, PathBuf};
 use anyhow::Context;
 use clap_builder::{ArgGroup, ArgMatches, Command, value_parser};
 use tokio::time::Instant;
-use xtask_client::paths::DEFAULT_STACK;
-use xtask_client::protocol::Request;
+use xtask_control::paths::DEFAULT_STACK;
+use xtask_control::protocol::Request;
 use xtask_core::plan::{self, KeptFlags};
 
 use self::bring_up::{BringUp, BringUpResult};

@@ -6,10 +6,10 @@ use std::time::Duration;
 use xtask_core::sorted::{SortedMap, SortedSet};
 
 use tokio::time::{Instant, timeout};
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
-use xtask_client::timings::{Slower, Start};
+use xtask_control::timings::{Slower, Start};
 use xtask_core::calls::Deadlock;
 use xtask_core::plan::Plan;
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::Name;
 
 use super::build::programs;

@@ -3,10 +3,10 @@
 use xtask_core::sorted::SortedMap;
 
 use tokio::time::Instant;
-use xtask_client::StackPaths;
-use xtask_client::snapshot::{Phase, ServiceSnapshot, Snapshot};
-use xtask_client::timings::{Build, ServiceStart, Slower, Start, Starts};
+use xtask_control::StackPaths;
+use xtask_control::timings::{Build, ServiceStart, Slower, Start, Starts};
 use xtask_core::plan::Plan;
+use xtask_core::snapshot::{Phase, ServiceSnapshot, Snapshot};
 use xtask_core::terms::{Kind, Name};
 
 use crate::system::json_file::write_json;

@@ -413,7 +413,7 @@ mod tests {
         let path = record_of(folder.path(), script);
         let known = remove(&path, "s.m", AfterCleanup::KeepRecord);
         assert_eq!(known, Removed::default());
-        let paths = xtask_client::StackPaths::at(folder.path().join("s"));
+        let paths = xtask_control::StackPaths::at(folder.path().join("s"));
         let engine = |_| path.with_file_name("engine");
         let unknown = Marks::of(&paths);
         let script = script.replace("xtask.stack=s", &format!("xtask.stack={}", unknown.stack()));

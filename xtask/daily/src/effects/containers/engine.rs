@@ -11,7 +11,7 @@ use std::time::Duration;
 use serde::{Deserialize, Serialize};
 use tokio::io::AsyncWriteExt;
 use tokio::process::Command;
-use xtask_client::chain;
+use xtask_control::chain;
 
 use super::subnet::Subnet;
 use crate::system::say;

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::path::{Path, PathBuf};
 
-use xtask_client::chain;
+use xtask_control::chain;
 
 use super::cleanup::STACK_LABEL;
 use super::engine::EngineError;

@@ -137,7 +137,7 @@ async fn check_loading(
 
 /// The image's settings, as lines of a Dockerfile.
 fn changes(recipe: &Recipe, root: &RootFs, content: &str) -> Vec<String> {
-    let workspace = xtask_client::workspace_name(&recipe.workspace);
+    let workspace = xtask_control::workspace_name(&recipe.workspace);
     let service = &recipe.service;
     let program = std::slice::from_ref(&root.program);
     let mut changes = vec![
@@ -202,7 +202,7 @@ fn normalized(name: &str) -> String {
 /// Removes all but the newest images of a service. The engine keeps images in use.
 async fn remove_old(engine: &Engine, recipe: &Recipe) {
     let workspace =
-        format!("label={WORKSPACE_LABEL}={}", xtask_client::workspace_name(&recipe.workspace));
+        format!("label={WORKSPACE_LABEL}={}", xtask_control::workspace_name(&recipe.workspace));
     let service = format!("label={SERVICE_LABEL}={}", recipe.service);
     let list =
         ["image", "ls", "--quiet", "--no-trunc", "--filter", &workspace, "--filter", &service];

@@ -72,7 +72,7 @@ impl StackContainers {
     /// For the stack with this state folder. Creates nothing.
     pub(crate) fn of(state: &Path, marks: Marks) -> Self {
         let workspace = state.parent().and_then(Path::file_name).unwrap_or_default();
-        let paths = xtask_client::StackPaths::at(state);
+        let paths = xtask_control::StackPaths::at(state);
         Self {
             marks,
             workspace: workspace.to_string_lossy().into_owned(),

@@ -9,9 +9,9 @@ use std::io::{self, Write};
 use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 
-use xtask_client::logs::{rotated_numbers, rotated_path, tool_head};
 use xtask_core::plan::LogLimits;
 use xtask_core::stack::Run;
+use xtask_logs::{rotated_numbers, rotated_path, tool_head};
 
 use crate::system::timestamp::Timestamp;
 use crate::system::way_out::{behind, way_out_of_state};
@@ -256,7 +256,7 @@ fn count(records: &[u8]) -> usize {
 
 #[cfg(test)]
 mod tests {
-    use xtask_client::logs::{Merge, Reader, Start, Stream};
+    use xtask_logs::{Merge, Reader, Start, Stream};
 
     use super::*;
 

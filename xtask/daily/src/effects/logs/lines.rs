@@ -9,8 +9,8 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::{Duration, Instant};
 
 use regex_lite::Regex;
-use xtask_client::escapes::{Keep, strip};
-use xtask_client::logs::{End, Stream, head};
+use xtask_logs::escapes::{Keep, strip};
+use xtask_logs::{End, Stream, head};
 
 use crate::effects::RunEvents;
 use crate::effects::logs::file::{LogFile, WriteChange};
@@ -196,8 +196,8 @@ mod tests {
     use super::*;
     use crate::system::timestamp::Timestamp;
     use tokio::sync::mpsc;
-    use xtask_client::logs::Record;
     use xtask_core::stack::Event;
+    use xtask_logs::Record;
 
     struct Fixture {
         folder: tempfile::TempDir,

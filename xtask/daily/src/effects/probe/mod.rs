@@ -16,7 +16,7 @@ use std::time::{Duration, Instant};
 
 use socket2::SockRef;
 use tokio::task::JoinSet;
-use xtask_client::process_stat::ProcessStat;
+use xtask_control::process_stat::ProcessStat;
 use xtask_core::stack::Exit;
 use xtask_core::terms::host::callable_address;
 

@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use xtask_core::sorted::{SortedMap, SortedSet};
 
-use xtask_client::context::Context;
+use xtask_control::context::Context;
 use xtask_core::stack::Command;
 
 use crate::effects::proxies;
@@ -150,7 +150,7 @@ impl Contexts {
 
 #[cfg(test)]
 mod tests {
-    use xtask_client::context::OsText;
+    use xtask_control::context::OsText;
     use xtask_core::stack::LinkedProgram;
 
     use super::*;

@@ -9,12 +9,12 @@ use std::os::fd::{AsFd, OwnedFd};
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, PoisonError};
 
-use xtask_client::logs::Stream;
 use xtask_core::plan::Probe as Kind;
 use xtask_core::stack::effect::PreparedProbe;
 use xtask_core::stack::{Command, Run};
 use xtask_core::terms::Name;
 use xtask_core::terms::host::callable_address;
+use xtask_logs::Stream;
 
 use crate::effects::active_run::{ActiveRun, Process};
 use crate::effects::error::Error;

@@ -11,7 +11,7 @@ use std::sync::{Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::io::unix::AsyncFd;
-use xtask_client::escapes::{Keep, strip};
+use xtask_logs::escapes::{Keep, strip};
 
 use crate::effects::RunEvents;
 use crate::effects::logs::DRAIN_READS;

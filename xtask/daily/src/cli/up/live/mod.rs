@@ -19,7 +19,7 @@ use tokio::io::unix::AsyncFd;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep_until};
-use xtask_client::snapshot::{Phase, ServiceSnapshot};
+use xtask_core::snapshot::{Phase, ServiceSnapshot};
 use xtask_core::terms::Name;
 
 use self::keys::{Key, decode};

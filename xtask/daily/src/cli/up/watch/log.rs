@@ -1,8 +1,8 @@
 //! The log of a watcher: a log of the stack that all viewers show.
 
-use xtask_client::StackPaths;
-use xtask_client::called_as::named;
-use xtask_client::logs::{End, Stream, WATCH_LOG, head};
+use xtask_control::StackPaths;
+use xtask_control::called_as::named;
+use xtask_logs::{End, Stream, WATCH_LOG, head};
 
 use crate::effects::logs::file::LogFile;
 use crate::view::progress::ProgressLine;

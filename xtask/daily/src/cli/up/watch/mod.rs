@@ -16,10 +16,10 @@ use std::process::{Command, Stdio};
 
 use anyhow::{Context as _, bail};
 use serde::{Deserialize, Serialize};
-use xtask_client::StackPaths;
-use xtask_client::called_as::{self, CALLED_AS_VARIABLE};
-use xtask_client::connection::update;
-use xtask_client::protocol::Request;
+use xtask_control::StackPaths;
+use xtask_control::called_as::{self, CALLED_AS_VARIABLE};
+use xtask_control::connection::update;
+use xtask_control::protocol::Request;
 use xtask_core::plan::Service;
 
 use super::UpArgs;

@@ -145,7 +145,7 @@ mod tests {
         open_for_secrets(&own).unwrap();
         assert_eq!(fs::metadata(&own).unwrap().mode() & 0o777, PRIVATE);
         if !geteuid().is_root() {
-            return crate::harness::skipped("root");
+            return xtask_client::harness::skipped("root");
         }
         let folder_link = folder.path().join("folder-link");
         symlink(folder.path(), &folder_link).unwrap();

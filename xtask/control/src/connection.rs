@@ -340,7 +340,7 @@ pub fn update(snapshot: &mut Snapshot, reply: Reply) -> bool {
 }
 
 /// An error for a reply that does not belong to its request.
-pub(crate) fn unexpected(reply: &Reply) -> Error {
+pub fn unexpected(reply: &Reply) -> Error {
     let mut answer = serde_json::to_string(reply).unwrap_or_default();
     if let Some((cut, _)) = answer.char_indices().nth(200) {
         answer.truncate(cut);

@@ -369,7 +369,7 @@ mod tests {
             std::os::unix::fs::chown(&workspace, Some(65534), None).unwrap();
             assert!(paths.create().is_err());
         } else {
-            crate::harness::skipped("root");
+            xtask_client::harness::skipped("root");
         }
     }
 
@@ -419,7 +419,7 @@ mod tests {
             std::fs::set_permissions(&foreign, Permissions::from_mode(0o777)).unwrap();
             assert!(!is_written_by_owner_only(&foreign).unwrap());
         } else {
-            crate::harness::skipped("root");
+            xtask_client::harness::skipped("root");
         }
         // Another user could move the folder away.
         let shared = folder.path().join("shared");

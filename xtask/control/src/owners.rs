@@ -157,7 +157,7 @@ mod tests {
         // As `/tmp` is.
         assert_eq!(refused(&state, 0o1777), (false, 1));
         if !geteuid().is_root() {
-            return crate::harness::skipped("root");
+            return xtask_client::harness::skipped("root");
         }
         for (changed, listed) in
             [(paths.folder(), 0), (paths.workspace(), 1), (&*state, 1), (folder.path(), 1)]
@@ -207,7 +207,7 @@ mod tests {
         std::os::unix::fs::symlink(&own, &link).unwrap();
         assert_eq!(foreign_link(&link.join("file")), None);
         if !geteuid().is_root() {
-            return crate::harness::skipped("root");
+            return xtask_client::harness::skipped("root");
         }
         std::os::unix::fs::lchown(&link, Some(65534), None).unwrap();
         assert_eq!(foreign_link(&link), Some(link.clone()));
