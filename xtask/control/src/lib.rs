@@ -9,6 +9,7 @@ mod cargo;
 mod chain;
 pub mod connection;
 pub mod context;
+pub mod fresh_folder;
 pub mod inherited;
 pub mod names;
 pub mod own_file;

@@ -9,12 +9,12 @@
 //! `STACK`, a hash of the folder, is no secret. It finds processes of a stack whose files were
 //! deleted. What another user starts can carry any mark, so callers check the owner as well.
 
-use std::fs::File;
-use std::io::{self, Read as _};
+use std::io;
 
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use xtask_control::StackPaths;
+use xtask_control::fresh_folder::random_hex;
 use xtask_core::terms::MARK_VARIABLE;
 
 use crate::system::json_file::write_json;
@@ -58,9 +58,7 @@ impl Marks {
     /// # Errors
     /// When the system gives no random bytes, or the file cannot be written.
     pub(crate) fn draw(paths: &StackPaths) -> io::Result<Self> {
-        let mut bytes = [0; KEY_BYTES];
-        File::open("/dev/urandom")?.read_exact(&mut bytes)?;
-        let key: String = bytes.iter().map(|byte| format!("{byte:02x}")).collect();
+        let key = random_hex::<KEY_BYTES>()?;
         let mut marks = Self::of(paths);
         if !paths.engine_record().exists() {
             marks.known.drain(..marks.known.len().saturating_sub(EARLIER));

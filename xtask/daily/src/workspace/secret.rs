@@ -3,13 +3,16 @@
 //! A file of this user holds random bytes, and the secret is a hash of them and of the stack's
 //! folder. So it is the same at each start, and differs between stacks and users.
 
-use std::fs::{DirBuilder, File};
+use std::fs::{self, DirBuilder, File};
 use std::io::{self, Read as _, Write as _};
-use std::os::unix::fs::DirBuilderExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{CWD, RenameFlags, renameat_with};
+use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use xtask_control::StackPaths;
+use xtask_control::fresh_folder::{FreshFolder, random};
 use xtask_control::own_file::open_private;
 
 /// The file with the random bytes, in the folder of all state.
@@ -57,15 +60,20 @@ fn seed(path: &Path) -> io::Result<[u8; LENGTH]> {
 /// Writes a complete file at once. Another command may do so at the same time; the first one wins.
 fn create(path: &Path) -> io::Result<()> {
     let state = path.parent().unwrap_or(path);
-    let mut bytes = [0; LENGTH];
-    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     // Whatever the umask is.
     DirBuilder::new().recursive(true).mode(0o700).create(state)?;
-    let mut fresh = tempfile::NamedTempFile::new_in(state)?;
-    fresh.write_all(&bytes)?;
-    match fresh.persist_noclobber(path) {
-        Err(error) if error.error.kind() != io::ErrorKind::AlreadyExists => Err(error.error),
-        Ok(_) | Err(_) => Ok(()),
+    let folder = FreshFolder::new_in(state)?;
+    let fresh = folder.path().join(FILE);
+    let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
+    file.write_all(&random::<LENGTH>()?)?;
+    let placed = match renameat_with(CWD, &fresh, CWD, path, RenameFlags::NOREPLACE) {
+        // File systems of other machines may lack this way.
+        Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&fresh, path),
+        renamed => renamed.map_err(io::Error::from),
+    };
+    match placed {
+        Err(error) if error.kind() != io::ErrorKind::AlreadyExists => Err(error),
+        Ok(()) | Err(_) => Ok(()),
     }
 }
 

@@ -1,0 +1,72 @@
+//! Folders for files that are renamed or deleted soon.
+
+use std::fs::{DirBuilder, File};
+use std::io::{self, Read as _};
+use std::os::unix::fs::DirBuilderExt as _;
+use std::path::{Path, PathBuf};
+
+/// A new folder that only this user can enter. It is deleted at the end.
+#[derive(Debug)]
+pub struct FreshFolder(PathBuf);
+
+impl FreshFolder {
+    /// A folder in `parent` with a random name.
+    ///
+    /// # Errors
+    /// When something of that name exists, and when the system fails.
+    pub fn new_in(parent: &Path) -> io::Result<Self> {
+        let path = parent.join(format!(".xtask-{}", random_hex::<8>()?));
+        DirBuilder::new().mode(0o700).create(&path)?;
+        Ok(Self(path))
+    }
+
+    /// The absolute or relative path, as `parent` was.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0
+    }
+}
+
+impl Drop for FreshFolder {
+    fn drop(&mut self) {
+        let _ = std::fs::remove_dir_all(&self.0);
+    }
+}
+
+/// Random bytes of the system.
+///
+/// # Errors
+/// When `/dev/urandom` cannot be read.
+pub fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
+    let mut bytes = [0; BYTES];
+    File::open("/dev/urandom")?.read_exact(&mut bytes)?;
+    Ok(bytes)
+}
+
+/// Random bytes as hexadecimal digits.
+///
+/// # Errors
+/// As [`random`].
+pub fn random_hex<const BYTES: usize>() -> io::Result<String> {
+    Ok(random::<BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::fs::PermissionsExt as _;
+
+    use super::*;
+
+    #[test]
+    fn fresh_folder_is_private_and_deleted() {
+        let parent = tempfile::tempdir().unwrap();
+        let folder = FreshFolder::new_in(parent.path()).unwrap();
+        let other = FreshFolder::new_in(parent.path()).unwrap();
+        assert_ne!(folder.path(), other.path());
+        let path = folder.path().to_path_buf();
+        assert_eq!(path.metadata().unwrap().permissions().mode() & 0o777, 0o700);
+        std::fs::write(path.join("file"), "").unwrap();
+        drop(folder);
+        assert!(!path.exists() && other.path().exists());
+    }
+}
