@@ -51,8 +51,9 @@ const WORDS: [&str; 12] = [
 /// The file that reaches an open folder by its number.
 const FOLDER: &str = "xtask/src/cli/export/files.rs";
 
-/// Files that are a standard stream or a terminal.
-const FILES: [&str; 5] = ["/dev/fd/", "/dev/std", "/dev/tty", "/dev/pts", "/proc/self/fd"];
+/// Files that are a stream for output or a terminal.
+const FILES: [&str; 6] =
+    ["/dev/fd/", "/dev/stderr", "/dev/stdout", "/dev/tty", "/dev/pts", "/proc/self/fd"];
 
 /// A question that writes nothing.
 const QUESTIONS: [&str; 2] = ["io::stderr().is_terminal()", "io::stdout().is_terminal()"];

@@ -18,7 +18,7 @@ fn bank(image: &str) -> Fixture {
         .workspace(&format!(
             "[workspace.metadata.xtask]\ndefault = [\"teller\"]\n\
              [workspace.metadata.services.safe]\nimage = \"{image}\"\nport = 7070\n\
-             env = {{ PORT = \"${{self.port}}\", COLOUR = \"red\" }}\n\
+             env = {{ PORT = \"${{self.port}}\", COLOUR = \"red\", DOCKER_COLOUR = \"blue\" }}\n\
              volumes = {{ \"/var/lib/safe\" = \"${{stack.data}}/safe\" }}\n\
              ready = {{ tcp = true, log = \"listening\" }}\n"
         ))
@@ -40,6 +40,7 @@ fn image_service_is_reachable_from_everywhere() {
         let safe = fixture.service("safe");
         assert_eq!((&safe["placement"], &safe["phase"]), (&"container".into(), &"ready".into()));
         assert_eq!(ask(&fixture, "safe", "/env/COLOUR"), "red");
+        assert_eq!(ask(&fixture, "safe", "/env/DOCKER_COLOUR"), "blue");
         assert_eq!(ask(&fixture, "safe", "/env/PORT"), "7070");
         let url = ask(&fixture, "teller", "/env/SAFE_URL");
         let expected = match containers {

@@ -14,6 +14,7 @@ use xtask_test_support::{Fixture, Running, eventually};
 /// container is a process that sleeps. Nothing is removed while a `create` runs.
 const PRETENDER: &str = r#"#!/bin/sh
 folder=$(dirname "$0")
+[ "$1" = create ] && cat > "$folder/input"
 echo "$*" >> "$folder/told"
 last() { for word; do :; done; echo "$word"; }
 turns=3000
@@ -117,6 +118,11 @@ impl Script {
         let told = fs::read_to_string(self.folder.join("told")).unwrap_or_default();
         let lines = told.lines().filter(|line| line.split(' ').next() == Some(command));
         lines.map(str::to_owned).collect()
+    }
+
+    /// The standard input of the last `create`.
+    pub(crate) fn input(&self) -> String {
+        fs::read_to_string(self.folder.join("input")).unwrap()
     }
 
     /// Waits until the script received this command.

@@ -2,11 +2,9 @@
 //!
 //! It starts nothing.
 
-use std::io::Write as _;
 use std::path::Path;
 
 use rustix::process::{getegid, geteuid};
-use tempfile::NamedTempFile;
 use xtask_core::stack::Command;
 use xtask_core::stack::effect::{Container, ImageOrigin, Neighbour};
 use xtask_core::terms::Name;
@@ -59,9 +57,12 @@ pub(crate) async fn create(
     let (own, others): (Vec<_>, Vec<_>) =
         variables.into_iter().partition(|(name, _)| is_read_by_engine(name));
     args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
-    // Deleted when the engine has read it.
-    let file = (!own.is_empty()).then(|| env_file(&own)).transpose()?;
-    args.extend(file.iter().map(|file| format!("--env-file={}", file.path().display())));
+    // The engine's command line would read these itself. It gets all others in its environment, so
+    // `ps` shows no value.
+    let file = env_file(&own)?;
+    if !file.is_empty() {
+        args.push("--env-file=/dev/stdin".to_owned());
+    }
     args.extend(hosts(network, &wanted.container.neighbours)?);
     let writes_here =
         wanted.container.origin == ImageOrigin::Built || !wanted.container.volumes.is_empty();
@@ -75,7 +76,7 @@ pub(crate) async fn create(
     args.push(wanted.container.image.clone());
     args.extend(wanted.command.args.iter().cloned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    containers.creating(engine.run_with_env(&args, &others)).await?;
+    containers.creating(engine.run_with_env(&args, file.as_bytes(), &others)).await?;
     Ok(())
 }
 
@@ -149,9 +150,8 @@ fn proxy_exceptions(
     EXCEPTIONS.map(|name| format!("--env={name}={list}")).into()
 }
 
-/// A file that only this user can read, with variables that the engine's command line would take
-/// for itself. It gets all others in its environment, so `ps` shows no value.
-fn env_file(variables: &[(String, String)]) -> Result<NamedTempFile, ContainerError> {
+/// The lines of an `--env-file`.
+fn env_file(variables: &[(String, String)]) -> Result<String, ContainerError> {
     let mut text = String::new();
     for (name, value) in variables {
         if value.contains(['\n', '\r']) {
@@ -159,12 +159,7 @@ fn env_file(variables: &[(String, String)]) -> Result<NamedTempFile, ContainerEr
         }
         text.extend([name, "=", value, "\n"]);
     }
-    let write = || {
-        let mut file = NamedTempFile::new()?;
-        file.write_all(text.as_bytes())?;
-        Ok(file)
-    };
-    write().map_err(ContainerError::io("write variables into", &std::env::temp_dir()))
+    Ok(text)
 }
 
 /// The addresses of services whose ports are on this machine. Other containers also have

@@ -229,13 +229,14 @@ impl Engine {
         self.printed(args, input, &[], COMMAND_TIMEOUT).await
     }
 
-    /// As [`Engine::run`], with variables for the command line itself.
+    /// As [`Engine::run_with_input`], with variables for the command line itself.
     pub async fn run_with_env(
         &self,
         args: &[&str],
+        input: &[u8],
         variables: &[(String, String)],
     ) -> Result<String, EngineError> {
-        self.printed(args, &[], variables, COMMAND_TIMEOUT).await
+        self.printed(args, input, variables, COMMAND_TIMEOUT).await
     }
 
     async fn printed(
