@@ -65,8 +65,11 @@ fn main() -> ExitCode {
     }
     let cargo = env::var_os("CARGO").unwrap_or("cargo".into());
     let tool = target.as_deref().map(|target| target.join("debug").join(TOOL));
-    if installed.is_none() && tool.is_some_and(|tool| !tool.exists()) {
-        build_with_services(&cargo, &args, folder.as_deref());
+    if let Some(tool) = tool.filter(|tool| installed.is_none() && !tool.exists()) {
+        if build_with_services(&cargo, &args, folder.as_deref()) {
+            // It returns if cargo built the tool elsewhere.
+            let _ = execute(Command::new(tool).args(&args), folder.as_deref());
+        }
     }
     let mut build = cargo_call(&cargo);
     let (package, args) = match installed {
@@ -94,9 +97,9 @@ fn cargo_call(cargo: &OsStr) -> Command {
     call
 }
 
-/// Builds the tool and the services of the first `up` in one call. If that fails, the calls that
-/// follow report it, with the exit code of the tool.
-fn build_with_services(cargo: &OsStr, args: &[OsString], folder: Option<&Path>) {
+/// Builds the tool and the services of the first `up` in one call, and returns whether it did. If
+/// that fails, the calls that follow report it, with the exit code of the tool.
+fn build_with_services(cargo: &OsStr, args: &[OsString], folder: Option<&Path>) -> bool {
     let words: Vec<&str> = args.iter().map(|arg| arg.to_str().unwrap_or_default()).collect();
     let metadata = || {
         let mut call = cargo_call(cargo);
@@ -104,12 +107,13 @@ fn build_with_services(cargo: &OsStr, args: &[OsString], folder: Option<&Path>) 
         if output.status.success() { String::from_utf8(output.stdout).ok() } else { None }
     };
     let services = services::arguments(&words, metadata);
-    if !services.is_empty() {
-        let mut build = cargo_call(cargo);
-        build.args(["build", "--package", TOOL]).args(services);
-        without_launcher_paths(&mut build, folder);
-        let _ = build.status();
+    if services.is_empty() {
+        return false;
     }
+    let mut build = cargo_call(cargo);
+    build.args(["build", "--package", TOOL]).args(services);
+    without_launcher_paths(&mut build, folder);
+    build.status().is_ok_and(|status| status.success())
 }
 
 /// The manifest of the tool's workspace, if the launcher is installed in another one.
