@@ -1,4 +1,4 @@
-//! Runs cargo from a process that cargo itself runs, as a user would run it.
+//! Prepares a call of cargo from a process that cargo itself runs, as a user would type it.
 
 use std::path::Path;
 use std::process::Command;

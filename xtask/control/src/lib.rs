@@ -1,6 +1,6 @@
 //! How a process reaches a running stack: the control protocol, and the paths of a stack's files.
 //!
-//! The tool's commands and the handle for tests share it. Nothing here starts anything.
+//! The tool's commands and the handle for tests share it. Nothing here starts a stack.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 
@@ -9,7 +9,6 @@ mod cargo;
 mod chain;
 pub mod connection;
 pub mod context;
-pub mod fresh_folder;
 pub mod inherited;
 pub mod names;
 pub mod own_file;

@@ -2,9 +2,9 @@
 //!
 //! The tool knows the workspace only through Cargo and its metadata.
 //!
-//! Three programs are made of this library: `xtask` with the commands of every day, `xtask-testing`
-//! and `cargo-services`, which add theirs to them with [`run_with`]. What is public is what those
-//! commands use; no one else depends on it.
+//! Three programs are made of this library: `xtask` with the commands of every day, and
+//! `xtask-testing` and `cargo-services`, which add theirs to them with [`run_with`]. Only these
+//! programs use what is public.
 
 #![cfg_attr(test, allow(clippy::unwrap_used))]
 #![expect(missing_docs, reason = "only the commands of this workspace use the library")]

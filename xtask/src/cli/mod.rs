@@ -1,6 +1,6 @@
 //! The rare commands: one file or folder per command.
 //!
-//! `xtask/daily/src/cli/listed.rs` names each of them, because both programs list it.
+//! `xtask/daily/src/cli/listed.rs` names each of them, because every program lists it.
 
 mod check;
 mod completions;

@@ -151,6 +151,7 @@ fn packages_depend_downwards_only() {
         "xtask/client",
         "xtask/control",
         "xtask/logs",
+        "xtask/testing",
         "xtask/tests/support",
         "tests",
     ]

@@ -40,7 +40,8 @@ pub(crate) const TOOL: (&str, &Order) = (
         &["supervisor"],
         &["driver"],
         &["effects"],
-        &["workspace", "system"],
+        &["workspace"],
+        &["system"],
         &["sample"],
     ],
 );

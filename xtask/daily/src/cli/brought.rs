@@ -12,7 +12,7 @@ use xtask_core::terms::suggest::nearest;
 use super::arguments::Arguments as _;
 use super::error::Failure;
 use super::exit::Exit;
-use super::{Global, LISTED, commands};
+use super::{Elsewhere, Global, LISTED, whole};
 
 /// Words that work, and what replaces them.
 const SAME: [(&str, &[&str]); 4] = [
@@ -150,7 +150,7 @@ pub(crate) fn mistyped(error: &Error) -> Option<Failure> {
     else {
         return None;
     };
-    let commands = commands::all();
+    let commands = whole::<Elsewhere>();
     let shown = commands.get_subcommands().filter(|command| !command.is_hide_set());
     let listed = LISTED.iter().map(|listed| listed.name);
     let names = shown.map(Command::get_name).chain(listed);
@@ -218,8 +218,19 @@ mod tests {
     }
 
     #[test]
+    fn mistyped_command_is_answered_with_the_nearest() {
+        for (typed, meant) in [("test-e2", "test-e2e"), ("statsu", "status"), ("expotr", "export")]
+        {
+            let parsed = whole::<Elsewhere>().try_get_matches_from(arguments(typed));
+            let failure = mistyped(&parsed.unwrap_err()).unwrap();
+            let hint = crate::cli::error::hint(&failure.into()).unwrap();
+            assert_eq!(hint, format!("did you mean `%xtask% {meant}`?"), "{typed}");
+        }
+    }
+
+    #[test]
     fn no_word_hides_a_command() {
-        let commands = commands::all();
+        let commands = whole::<Elsewhere>();
         let words = SAME.iter().map(|(word, _)| *word).chain(ANSWERED.map(|(word, _)| word));
         for word in words.chain(["help"]) {
             assert!(commands.find_subcommand(word).is_none(), "{word}");

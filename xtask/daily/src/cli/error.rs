@@ -235,7 +235,7 @@ pub fn exit_of(error: &anyhow::Error) -> Exit {
     }
 }
 
-fn hint(error: &anyhow::Error) -> Option<String> {
+pub(super) fn hint(error: &anyhow::Error) -> Option<String> {
     let own = match (error.downcast_ref::<Error>(), error.downcast_ref::<Failure>()) {
         (Some(error), _) => error.hint(),
         (None, Some(failure)) => failure.hint.clone(),

@@ -1,7 +1,7 @@
 //! The commands under "More" of `--help`, in the order in which it lists them.
 //!
-//! All programs list all of them. One that is not of every day is compiled only into a program that
-//! has it; the program `xtask` builds and executes that when a user types the name.
+//! Every program lists all of them. A program builds and executes another one when a user types the
+//! name of a command that only that one has.
 
 /// A program of the tool. Each has the commands of those before it.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]

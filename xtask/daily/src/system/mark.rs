@@ -14,9 +14,9 @@ use std::io;
 use serde::{Deserialize, Serialize};
 use sha2::{Digest as _, Sha256};
 use xtask_control::StackPaths;
-use xtask_control::fresh_folder::random_hex;
 use xtask_core::terms::MARK_VARIABLE;
 
+use crate::system::fresh_folder::random_hex;
 use crate::system::json_file::write_json;
 use crate::system::proc;
 

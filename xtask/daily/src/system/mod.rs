@@ -8,6 +8,7 @@ pub(crate) mod async_fd;
 pub(crate) mod context;
 pub(crate) mod elf;
 pub mod executable;
+pub(crate) mod fresh_folder;
 pub(crate) mod group;
 pub(crate) mod json_file;
 pub(crate) mod limits;

@@ -17,18 +17,20 @@ pub fn boxed<T>(task: impl Future<Output = T> + Send + 'static) -> Boxed<T> {
 }
 
 /// As [`tokio::spawn`].
-pub fn spawn<T: Send + 'static>(task: impl Future<Output = T> + Send + 'static) -> JoinHandle<T> {
+pub(crate) fn spawn<T: Send + 'static>(
+    task: impl Future<Output = T> + Send + 'static,
+) -> JoinHandle<T> {
     tokio::spawn(boxed(task))
 }
 
 /// As [`tokio::task::spawn_local`].
-pub fn spawn_local<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
+pub(crate) fn spawn_local<T: 'static>(task: impl Future<Output = T> + 'static) -> JoinHandle<T> {
     let task: Pin<Box<dyn Future<Output = T>>> = Box::pin(task);
     tokio::task::spawn_local(task)
 }
 
 /// As [`tokio::task::spawn_blocking`].
-pub fn spawn_blocking<T: Send + 'static>(
+pub(crate) fn spawn_blocking<T: Send + 'static>(
     work: impl FnOnce() -> T + Send + 'static,
 ) -> JoinHandle<T> {
     let work: Box<dyn FnOnce() -> T + Send> = Box::new(work);

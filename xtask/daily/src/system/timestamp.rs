@@ -34,13 +34,13 @@ impl Timestamp {
 
     /// The time earlier by `ago`, or the first one.
     #[must_use]
-    pub fn before(self, ago: Duration) -> Self {
+    pub(crate) fn before(self, ago: Duration) -> Self {
         Self(self.0.saturating_sub(milliseconds(ago)).max(FIRST_MS))
     }
 
     /// Reads a time such as `2026-01-31T08:00:00Z` or `2026-01-31 09:00:00.250+01:00`. Digits
     /// after the milliseconds are ignored. A time without `Z` or an offset is refused.
-    pub fn parse(text: &str) -> Option<Self> {
+    pub(crate) fn parse(text: &str) -> Option<Self> {
         let mut text = Text(text.as_bytes());
         let year = text.number(4)?;
         text.mark(b"-")?;

@@ -8,11 +8,11 @@ use std::io::{self, Read as _, Write as _};
 use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 
+use crate::system::fresh_folder::{FreshFolder, random};
 use rustix::fs::{CWD, RenameFlags, renameat_with};
 use rustix::io::Errno;
 use sha2::{Digest as _, Sha256};
 use xtask_control::StackPaths;
-use xtask_control::fresh_folder::{FreshFolder, random};
 use xtask_control::own_file::open_private;
 
 /// The file with the random bytes, in the folder of all state.
@@ -67,7 +67,7 @@ fn create(path: &Path) -> io::Result<()> {
     let mut file = File::options().write(true).create_new(true).mode(0o600).open(&fresh)?;
     file.write_all(&random::<LENGTH>()?)?;
     let placed = match renameat_with(CWD, &fresh, CWD, path, RenameFlags::NOREPLACE) {
-        // File systems of other machines may lack this way.
+        // Network file systems may not support this flag.
         Err(Errno::INVAL | Errno::NOSYS) => fs::hard_link(&fresh, path),
         renamed => renamed.map_err(io::Error::from),
     };

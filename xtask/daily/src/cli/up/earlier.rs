@@ -1,12 +1,11 @@
 //! Finds the programs of an earlier build, for `--no-build`.
 
-use std::env;
 use std::fs;
 use std::path::{Path, PathBuf};
 
+use crate::system::fresh_folder::FreshFolder;
 use anyhow::{Context, bail};
 use xtask_control::cargo;
-use xtask_control::fresh_folder::FreshFolder;
 use xtask_core::plan::{Plan, Program};
 
 use super::build::Message;
@@ -38,7 +37,7 @@ fn programs(plan: &Plan) -> impl Iterator<Item = &str> {
 /// No stable command of cargo prints it. So cargo builds an empty package, which takes no lock of
 /// the workspace.
 fn present_folder(profile: &str) -> anyhow::Result<PathBuf> {
-    let folder = FreshFolder::new_in(&env::temp_dir()).context("failed to create a folder")?;
+    let folder = FreshFolder::new()?;
     let root = folder.path().canonicalize().context("failed to resolve a folder")?;
     let mut manifest =
         "[package]\nname = \"empty\"\n[lib]\npath = \"lib.rs\"\n[workspace]\n".to_owned();

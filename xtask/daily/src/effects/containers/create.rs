@@ -59,8 +59,8 @@ pub(crate) async fn create(
     args.extend(others.iter().map(|(name, _)| format!("--env={name}")));
     // The engine's command line would read these itself. It gets all others in its environment, so
     // `ps` shows no value.
-    let file = env_file(&own)?;
-    if !file.is_empty() {
+    let lines = env_lines(&own)?;
+    if !lines.is_empty() {
         args.push("--env-file=/dev/stdin".to_owned());
     }
     args.extend(hosts(network, &wanted.container.neighbours)?);
@@ -76,7 +76,7 @@ pub(crate) async fn create(
     args.push(wanted.container.image.clone());
     args.extend(wanted.command.args.iter().cloned());
     let args: Vec<&str> = args.iter().map(String::as_str).collect();
-    containers.creating(engine.run_with_env(&args, file.as_bytes(), &others)).await?;
+    containers.creating(engine.run_with_env(&args, lines.as_bytes(), &others)).await?;
     Ok(())
 }
 
@@ -151,7 +151,7 @@ fn proxy_exceptions(
 }
 
 /// The lines of an `--env-file`.
-fn env_file(variables: &[(String, String)]) -> Result<String, ContainerError> {
+fn env_lines(variables: &[(String, String)]) -> Result<String, ContainerError> {
     let mut text = String::new();
     for (name, value) in variables {
         if value.contains(['\n', '\r']) {

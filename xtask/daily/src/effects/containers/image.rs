@@ -13,6 +13,7 @@ use super::error::ImageError;
 use super::linked::complaint;
 use super::root_fs::{self, RootFs, System, USER};
 use crate::effects::process::environment::LIBRARY_PATH;
+use crate::system::fresh_folder::FreshFolder;
 use crate::system::task;
 
 /// The label with the short name of the image's workspace.
@@ -100,7 +101,7 @@ async fn on_base(
     root: &RootFs,
     changes: &[String],
 ) -> Result<String, ImageError> {
-    let folder = tempfile::tempdir().map_err(ImageError::Write)?;
+    let folder = FreshFolder::new().map_err(ImageError::Write)?;
     let file = format!("FROM {base}\nADD root.tar /\n{}\n", changes.join("\n"));
     std::fs::write(folder.path().join("Dockerfile"), file).map_err(ImageError::Write)?;
     std::fs::write(folder.path().join("root.tar"), &root.tar).map_err(ImageError::Write)?;

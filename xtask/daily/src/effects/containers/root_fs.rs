@@ -14,6 +14,7 @@ use xtask_core::stack::LinkedProgram;
 
 use super::error::ImageError;
 use super::linked::{Linked, linked};
+use crate::system::fresh_folder::FreshFolder;
 
 pub const PROGRAM_FOLDER: &str = "/app";
 
@@ -210,7 +211,7 @@ fn read(path: &Path) -> Result<Vec<u8>, ImageError> {
 /// The program without debug information and symbols. The image works without this step.
 fn stripped(program: &Path) -> io::Result<Vec<u8>> {
     let strip = which::which("strip").map_err(|_| io::Error::other("`strip` is not in `PATH`"))?;
-    let folder = tempfile::tempdir()?;
+    let folder = FreshFolder::new()?;
     let out = folder.path().join("stripped");
     let output = Command::new(strip).arg("-o").arg(&out).arg(program).output()?;
     if !output.status.success() {

@@ -5,24 +5,35 @@ use std::io::{self, Read as _};
 use std::os::unix::fs::DirBuilderExt as _;
 use std::path::{Path, PathBuf};
 
-/// A new folder that only this user can enter. It is deleted at the end.
+/// A new folder that only this user can enter. Dropping it deletes it.
 #[derive(Debug)]
-pub struct FreshFolder(PathBuf);
+pub(crate) struct FreshFolder(PathBuf);
 
 impl FreshFolder {
     /// A folder in `parent` with a random name.
     ///
     /// # Errors
-    /// When something of that name exists, and when the system fails.
-    pub fn new_in(parent: &Path) -> io::Result<Self> {
+    /// When something of that name exists, and when the system fails. The text names the path.
+    pub(crate) fn new_in(parent: &Path) -> io::Result<Self> {
         let path = parent.join(format!(".xtask-{}", random_hex::<8>()?));
-        DirBuilder::new().mode(0o700).create(&path)?;
+        let created = DirBuilder::new().mode(0o700).create(&path);
+        let named = |error: io::Error| {
+            io::Error::new(error.kind(), format!("failed to create `{}`: {error}", path.display()))
+        };
+        created.map_err(named)?;
         Ok(Self(path))
     }
 
+    /// A folder in the system's folder for temporary files.
+    ///
+    /// # Errors
+    /// As [`FreshFolder::new_in`].
+    pub(crate) fn new() -> io::Result<Self> {
+        Self::new_in(&std::env::temp_dir())
+    }
+
     /// The absolute or relative path, as `parent` was.
-    #[must_use]
-    pub fn path(&self) -> &Path {
+    pub(crate) fn path(&self) -> &Path {
         &self.0
     }
 }
@@ -37,7 +48,7 @@ impl Drop for FreshFolder {
 ///
 /// # Errors
 /// When `/dev/urandom` cannot be read.
-pub fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
+pub(crate) fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
     let mut bytes = [0; BYTES];
     File::open("/dev/urandom")?.read_exact(&mut bytes)?;
     Ok(bytes)
@@ -47,7 +58,7 @@ pub fn random<const BYTES: usize>() -> io::Result<[u8; BYTES]> {
 ///
 /// # Errors
 /// As [`random`].
-pub fn random_hex<const BYTES: usize>() -> io::Result<String> {
+pub(crate) fn random_hex<const BYTES: usize>() -> io::Result<String> {
     Ok(random::<BYTES>()?.iter().map(|byte| format!("{byte:02x}")).collect())
 }
 
@@ -68,5 +79,7 @@ mod tests {
         std::fs::write(path.join("file"), "").unwrap();
         drop(folder);
         assert!(!path.exists() && other.path().exists());
+        let error = FreshFolder::new_in(&path).unwrap_err().to_string();
+        assert!(error.contains(&path.display().to_string()), "{error}");
     }
 }
